@@ -1,0 +1,44 @@
+# Every target sets up .venv by itself; nothing else has to be installed first but Python 3.11 or newer.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# ../shared holds human data on machines that have it; users name their own folders
+export EMOSAE_DATA ?= $(wildcard $(abspath ../shared))
+
+.PHONY: demo test test-slow check format bench phantom clean
+
+demo: .venv/run.stamp  ## the embedded phantom through every stage, to a report
+	$(BIN)/emosae run preset=phantom
+
+test: .venv/dev.stamp  ## every test but the slow ones
+	$(BIN)/python -m pytest -q -n 2 -m "not slow" tests
+
+test-slow: .venv/dev.stamp
+	$(BIN)/python -m pytest -q -m slow tests
+
+check: .venv/dev.stamp  ## lint, form, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/dev.stamp
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/dev.stamp  ## the speed claims, measured anew into benchmarks/results/
+	$(BIN)/python benchmarks/extraction.py
+	$(BIN)/python benchmarks/ratings.py
+
+.venv/run.stamp: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "emosae needs Python 3.11 or newer; run make PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv .venv
+	$(PIP) torch
+	$(PIP) -e .
+	@touch $@
+
+.venv/dev.stamp: .venv/run.stamp
+	$(PIP) -e '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv outputs build dist

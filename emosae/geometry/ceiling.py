@@ -1,0 +1,103 @@
+"""How well any model could do, given how much the raters differ."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.stats import rankdata
+
+from emosae.geometry.compare import Comparator, compare, standardise
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+__all__ = ["mean_rdm", "mean_rdm_ceiling", "noise_ceiling", "pool"]
+
+
+def mean_rdm(raters: Float[np.ndarray, "raters pairs"]) -> Float[np.ndarray, " pairs"]:
+    """Return the mean dissimilarity of each pair over the raters who judged it; NaN where none did."""
+    judged = ~np.isnan(raters)
+    total = np.where(judged, raters, 0.0).sum(axis=0)
+    count = judged.sum(axis=0)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def pool(raters: Float[np.ndarray, "raters pairs"], method: str) -> Float[np.ndarray, " pairs"]:
+    """Return the RDM that agrees best with the raters: their mean rank, for pearson their mean z-score.
+
+    Ranks are taken over the pairs that a rater judged, as a share of them. For tau-a the mean rank is an
+    approximation, as in rsatoolbox.
+    """
+    scaled = np.full(raters.shape, np.nan)
+    for row, rater in enumerate(raters):
+        judged = ~np.isnan(rater)
+        if Comparator(method) is Comparator.PEARSON:
+            scaled[row, judged] = standardise(rater[judged], method) * np.sqrt(judged.sum())
+        else:
+            scaled[row, judged] = rankdata(rater[judged]) / judged.sum()
+    return mean_rdm(scaled)
+
+
+def noise_ceiling(
+    raters: Float[np.ndarray, "raters pairs"], method: str = Comparator.RHO_A
+) -> tuple[float, float]:
+    """Return the lower and upper bound of the mean over raters of a perfect model's similarity.
+
+    Upper: the pooled raters against each rater, who is part of the pool. Lower: each rater against the pool
+    of the others.
+
+    Args:
+        raters: One RDM per rater, NaN where a pair was not judged.
+        method: A `Comparator`.
+
+    Returns:
+        Lower and upper bound; NaN with fewer than two raters.
+
+    Source: Nili et al. (2014), A toolbox for RSA, section on the noise ceiling.
+    """
+    if len(raters) < 2:
+        return float("nan"), float("nan")
+    upper = compare(pool(raters, method), raters, method)[0]
+    lower = [
+        compare(pool(np.delete(raters, left_out, axis=0), method), raters[left_out], method)[0, 0]
+        for left_out in range(len(raters))
+    ]
+    return float(np.mean(lower)), float(np.mean(upper))
+
+
+def mean_rdm_ceiling(
+    raters: Float[np.ndarray, "raters pairs"],
+    method: str = Comparator.RHO_A,
+    *,
+    n_splits: int = 200,
+    seed: int = 0,
+) -> float:
+    """Return the greatest similarity to the mean RDM that its reliability allows.
+
+    The raters are split into random halves, the similarity of the two mean RDMs is stepped up to the whole
+    group with the Spearman-Brown formula, and its square root taken: a perfect model correlates with an
+    error-laden mean as the root of the mean's reliability.
+
+    Args:
+        raters: One RDM per rater, NaN where a pair was not judged.
+        method: A `Comparator`.
+        n_splits: Random halves that are averaged.
+        seed: Seed of the halves.
+
+    Returns:
+        The ceiling, 0 where the halves do not agree; NaN with fewer than two raters.
+
+    Source: Spearman (1910); Brown (1910).
+    """
+    if len(raters) < 2:
+        return float("nan")
+    rng = np.random.default_rng(seed)
+    agreement = []
+    for _ in range(n_splits if Comparator(method) is not Comparator.TAU_A else min(n_splits, 20)):
+        order = rng.permutation(len(raters))
+        half = len(raters) // 2
+        first, second = mean_rdm(raters[order[:half]]), mean_rdm(raters[order[half:]])
+        agreement.append(compare(first, second, method)[0, 0])
+    reliability = max(2 * np.mean(agreement) / (1 + np.mean(agreement)), 0.0)
+    return float(np.sqrt(reliability))

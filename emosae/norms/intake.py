@@ -1,0 +1,269 @@
+"""Taking in a table of ratings of one's own: look at it, say what was found, keep a copy and write its entry."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import yaml
+
+from emosae.errors import MissingFileError, UserError
+from emosae.norms.entry import DIMENSIONS, NAME_PATTERN, Format, NormEntry
+from emosae.norms.files import digest
+from emosae.norms.infer import (
+    guess_columns,
+    guess_decimal,
+    guess_encoding,
+    guess_language,
+    guess_scale,
+    guess_split,
+)
+from emosae.norms.readers import load_ratings
+from emosae.norms.registry import entry_files, staging
+from emosae.norms.sheet import Sheet, decode, numbers, read_sheet
+from emosae.paths import cache_root
+
+__all__ = ["add", "add_from_words", "entry_yaml"]
+
+log = logging.getLogger(__name__)
+
+_SUFFIXES = {".parquet": Format.parquet, ".xlsx": Format.xlsx, ".xls": Format.xlsx, ".ods": Format.xlsx}
+
+
+def add(
+    path: Path | str,
+    *,
+    name: str | None = None,
+    language: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    scale: tuple[float, float] | None = None,
+    encoding: str | None = None,
+) -> NormEntry:
+    """Add a table of word ratings to the registry: CSV, TSV, Parquet or Excel.
+
+    What is not given is found out by looking at the file, and said in the entry's `notes`. The file is read once
+    as the entry says before anything is written; then a copy goes to `data/` of the cache and the entry to
+    `conf/norms/` beside it.
+
+    Args:
+        path: The file.
+        name: Name of the data set; None makes one from the file's name.
+        language: ISO 639 code of the words; None means by their script, where only one language uses it.
+        columns: What columns mean: `{"valence": "V.Mean.Sum"}`; those not named are looked for.
+        scale: Low and high end of the rating scale; None means the tightest usual scale that holds the values.
+        encoding: Text encoding; None means UTF-8, or a guess where it is not.
+
+    Returns:
+        The new entry.
+
+    Raises:
+        MissingFileError: There is no such file.
+        UserError: Something cannot be found out, the file cannot be read, or the name is taken.
+    """
+    return _add(Path(path), name, language, dict(columns or {}), scale, encoding)[0]
+
+
+def add_from_words(path: Path | str, settings: Mapping[str, str]) -> tuple[NormEntry, list[str]]:
+    """Do as `add`, with settings as they are typed on a command line.
+
+    Args:
+        path: The file.
+        settings: `name`, `language`, `encoding`, `scale` (as 1..9, 1,9 or 1-9), and a header for any meaning of a
+            column: `valence`, `arousal_sd`, `word`, …
+
+    Returns:
+        The new entry, and a sentence for each thing that was found out.
+
+    Raises:
+        MissingFileError: There is no such file.
+        UserError: As for `add`, or a setting that is none.
+    """
+    left = dict(settings)
+    name, language, encoding = (left.pop(key, None) for key in ("name", "language", "encoding"))
+    scale = left.pop("scale", None)
+    columns = {key.removeprefix("columns."): header for key, header in left.items()}
+    return _add(Path(path), name, language, columns, None if scale is None else _parse_scale(scale), encoding)
+
+
+def _add(
+    path: Path,
+    name: str | None,
+    language: str | None,
+    columns: dict[str, str],
+    scale: tuple[float, float] | None,
+    encoding: str | None,
+) -> tuple[NormEntry, list[str]]:
+    path = path.expanduser()
+    if not path.is_file():
+        raise MissingFileError.at(
+            "The table of ratings", path, "Give the path of a CSV, TSV, Parquet or Excel file."
+        )
+    name = _free_name(path, name)
+    entry, sheet, found = _look_at(path, encoding)
+    entry = replace(
+        entry, name=name, title=path.stem, columns=guess_columns(sheet, entry.decimal, columns, path)
+    )
+    found.append(
+        "Columns: " + ", ".join(f"{meaning} = {header!r}" for meaning, header in entry.columns.items()) + "."
+    )
+    entry = _with_scale(entry, sheet, scale, path, found)
+    entry = _with_language(entry, sheet, language, path, found)
+    entry = replace(
+        entry, file=f"{name}{path.suffix.lower()}", sha256={f"{name}{path.suffix.lower()}": digest(path)}
+    )
+    ratings = load_ratings(replace(entry, path=str(path)))
+    found.append(ratings.summary().removeprefix(f"{name}: ") + ".")
+    entry = replace(
+        entry, verified=True, n_words=len(ratings), notes=f"Added from {path.name}. {' '.join(found)}"
+    )
+    _write(entry, path)
+    return entry, found
+
+
+def _free_name(path: Path, name: str | None) -> str:
+    made = re.sub(r"[^a-z0-9]+", "_", path.stem.lower()).strip("_") if name is None else name
+    if not NAME_PATTERN.fullmatch(made):
+        raise UserError(
+            "The name of a data set must be letters, digits and underscores, starting with a letter, got "
+            f"{made!r}. "
+            f"Choose one with name=NAME."
+        )
+    taken = entry_files()
+    if made in taken:
+        raise UserError(
+            f"There is a data set {made!r} already ({taken[made]}). Choose another name with name=NAME, or "
+            "remove "
+            f"that file first."
+        )
+    return made
+
+
+def _look_at(path: Path, encoding: str | None) -> tuple[NormEntry, Sheet, list[str]]:
+    """Find out how the file is written."""
+    form = _SUFFIXES.get(path.suffix.lower())
+    if form is not None:
+        entry = NormEntry(format=form)
+        sheet = read_sheet(path, entry)
+        decimal = guess_decimal(sheet)
+        return replace(entry, decimal=decimal), sheet, [f"Read as {form.value}."]
+    sure = "certain"
+    if encoding is None:
+        encoding, sure = guess_encoding(path)
+    sheet, delimiter, quote = guess_split(decode(path, encoding), path)
+    decimal = guess_decimal(sheet)
+    called = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}[delimiter]
+    comma = ", decimal commas" if decimal == "," else ""
+    guess = " (a guess: set encoding=NAME if words look wrong)" if sure == "guessed" else ""
+    entry = NormEntry(
+        format=Format.tsv if delimiter == "\t" else Format.csv,
+        delimiter=delimiter if delimiter in ";|" else "",
+        quote=quote,
+        encoding=encoding,
+        decimal=decimal,
+    )
+    return entry, sheet, [f"Read as {encoding}{guess}, cells separated by {called}{comma}."]
+
+
+def _with_scale(
+    entry: NormEntry, sheet: Sheet, scale: tuple[float, float] | None, path: Path, found: list[str]
+) -> NormEntry:
+    if scale is not None:
+        return replace(entry, scale_min=float(scale[0]), scale_max=float(scale[1]))
+    values = {d: _values(entry, sheet, d, path) for d in DIMENSIONS if d in entry.columns}
+    everything = pl.concat(list(values.values()))
+    signed = {d: bool((v < 0).any()) for d, v in values.items()}
+    # One scale for all dimensions, unless only some of them go below zero: those have another.
+    together = len(set(signed.values())) == 1
+    scales = {d: guess_scale(everything if together else v) for d, v in values.items()}
+    if None in scales.values():
+        raise UserError(
+            f"The rating scale of {path} is not a usual one: its values run from {everything.min()} to "
+            f"{everything.max()}. Say which it is: scale=MIN..MAX."
+        )
+    known = {d: s for d, s in scales.items() if s is not None}
+    for dimension, (low, high) in known.items():
+        span = values[dimension]
+        found.append(
+            f"Scale of {dimension} taken to be {low:g} to {high:g}: values {span.min()} to {span.max()}."
+        )
+    low, high = known.get("valence") or next(iter(known.values()))
+    own = {d: s for d, s in known.items() if d != "valence" and s != (low, high)}
+    ends = {f"{d}_{end}": s[i] for d, s in own.items() for i, end in enumerate(("min", "max"))}
+    return replace(entry, scale_min=low, scale_max=high, **ends)  # type: ignore[arg-type]
+
+
+def _with_language(
+    entry: NormEntry, sheet: Sheet, language: str | None, path: Path, found: list[str]
+) -> NormEntry:
+    header = entry.columns["word"]
+    guess, script, reason = guess_language(sheet.column(header, str(path)), header)
+    if language is None and not guess:
+        raise UserError(
+            f"The language of {path} cannot be told from its words ({reason}). Say which it is with "
+            "language=CODE, "
+            f"for example language=en."
+        )
+    if language is None:
+        found.append(f"Language taken to be {guess} by {reason}.")
+    language = language or guess
+    return replace(entry, language=language, script=script if language.startswith("zh") else None)
+
+
+def _values(entry: NormEntry, sheet: Sheet, meaning: str, path: Path) -> pl.Series:
+    cells = pl.DataFrame({"x": sheet.column(entry.columns[meaning], str(path))}, schema={"x": pl.String})
+    return cells.select(numbers(pl.col("x"), decimal=entry.decimal))["x"]
+
+
+def _parse_scale(text: str) -> tuple[float, float]:
+    number = r"\s*([-−]?\d+(?:\.\d+)?)\s*"
+    match = re.fullmatch(rf"[\[(]?{number}(?:\.\.|,|:|-|to){number}[\])]?", text)
+    if not match:
+        raise UserError(f"The scale must be its two ends, got {text!r}. Write scale=1..9 or scale=-3..3.")
+    low, high = (float(end.replace("−", "-")) for end in match.groups())
+    return low, high
+
+
+def entry_yaml(entry: NormEntry) -> str:
+    """Write an entry as a file of conf/norms/: what differs from the defaults, packaged for Hydra."""
+    default = asdict(NormEntry())
+    body: dict[str, Any] = {}
+    for item in fields(NormEntry):
+        value = getattr(entry, item.name)
+        if item.name in {"name", "kind"} or value != default[item.name]:
+            body[item.name] = _plain(value)
+    text = yaml.safe_dump(body, allow_unicode=True, sort_keys=False, width=110)
+    return f"# @package norms.{entry.name}\n{text}"
+
+
+def _plain(value: Any) -> Any:
+    """Turn Enums into their words, and keep OmegaConf from reading `${…}` in a header as a reference."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, str):
+        return re.sub(r"(\\*)\$\{", r"\1\1\\${", str(getattr(value, "value", value)))
+    return value
+
+
+def _write(entry: NormEntry, source: Path) -> None:
+    """Put the copy and the entry in place, each in one step; the entry last, so that it never points at nothing."""
+    data = cache_root() / "data" / entry.file
+    conf = cache_root() / "conf" / "norms" / f"{entry.name}.yaml"
+    if data.exists() and digest(data) != entry.sha256[entry.file]:
+        raise UserError(f"{data} is in the way: another file is there. Remove it, or choose another name.")
+    with staging(data.parent) as folder:
+        shutil.copyfile(source, folder / entry.file)
+        os.replace(folder / entry.file, data)
+    with staging(conf.parent) as folder:
+        staged = folder / conf.name
+        staged.write_text(entry_yaml(entry), encoding="utf-8")
+        os.replace(staged, conf)
+    log.info("Added %s: %s", entry.name, conf)

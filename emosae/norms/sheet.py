@@ -1,0 +1,175 @@
+"""Reading any table as text cells, so that no reader's idea of a missing value can eat a word."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from emosae.errors import UserError
+from emosae.norms.entry import Format, NormEntry
+
+__all__ = ["Sheet", "numbers", "read_sheet", "split_cells"]
+
+# Minus signs that typesetting programs write, and blanks that float() would accept but strip() must remove first.
+_MINUS = "[−–‒﹣－]"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sheet:
+    """A table as text.
+
+    Attributes:
+        header: Column names, as written, outer blanks removed.
+        rows: Cells of each row, padded to the header's width.
+        lines: Line of the file on which each row starts (from 1).
+        odd: Rows with more cells than the header, left out of `rows`: (line, number of cells).
+    """
+
+    header: list[str]
+    rows: list[list[str]]
+    lines: list[int]
+    odd: list[tuple[int, int]]
+
+    def column(self, name: str, what: str) -> list[str]:
+        """Return a column's cells by its header.
+
+        Raises:
+            UserError: No column, or more than one, has that header.
+        """
+        places = [i for i, header in enumerate(self.header) if header == name.strip()]
+        if len(places) != 1:
+            there = ", ".join(repr(header) for header in self.header)
+            problem = "There is no column" if not places else f"{len(places)} columns have the header"
+            raise UserError(
+                f"{problem} {name!r} in {what}. Its columns are: {there}. Set columns to one of them."
+            )
+        return [row[places[0]] for row in self.rows]
+
+
+def read_sheet(path: Path, entry: NormEntry, *, header: bool = True) -> Sheet:
+    """Read a file as text cells, by the entry's format, encoding, delimiter and quote.
+
+    Args:
+        path: The file.
+        entry: How it is written.
+        header: Whether its first row names the columns; without, they are named 0, 1, 2, …
+
+    Raises:
+        UserError: The file is empty, not in that encoding, or no table.
+    """
+    if entry.format in {Format.parquet, Format.xlsx}:
+        return _from_frame(read_frame(path, entry.format))
+    delimiter = entry.delimiter or {Format.csv: ",", Format.tsv: "\t"}[entry.format]
+    return split_cells(
+        decode(path, entry.encoding), path, delimiter=delimiter, quote=entry.quote, header=header
+    )
+
+
+def decode(path: Path, encoding: str) -> str:
+    """Read a text file; a UTF-8 byte order mark is dropped.
+
+    Raises:
+        UserError: The bytes are no text in that encoding.
+    """
+    try:
+        text = path.read_bytes().decode(
+            "utf-8-sig" if encoding.lower().replace("_", "-") == "utf-8" else encoding
+        )
+    except (UnicodeDecodeError, LookupError) as error:
+        raise UserError(
+            f"{path} must be text in the encoding {encoding!r}, and is not ({error}). "
+            f"Save it as UTF-8, or name its encoding."
+        ) from error
+    return text.removeprefix("\ufeff")
+
+
+def split_cells(text: str, path: Path, *, delimiter: str, quote: str, header: bool = True) -> Sheet:
+    """Split text into rows and cells; line breaks inside quoted cells stay.
+
+    Raises:
+        UserError: There is no row, or a quoted cell does not end.
+    """
+    style: dict[str, Any] = {"quotechar": quote} if quote else {"quoting": csv.QUOTE_NONE, "quotechar": None}
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, **style)
+    rows, lines, odd, names, start = [], [], [], None, 1
+    try:
+        for row in reader:
+            line, start = start, reader.line_num + 1
+            if names is None:
+                if not any(cell.strip() for cell in row):
+                    continue
+                names = [cell.strip() for cell in row] if header else [str(i) for i in range(len(row))]
+                if header:
+                    continue
+            width = len(names)
+            if not any(cell.strip() for cell in row):
+                continue
+            if any(cell.strip() for cell in row[width:]):  # an unquoted delimiter has shifted the cells
+                odd.append((line, len(row)))
+                continue
+            rows.append(row[:width] + [""] * (width - len(row)))
+            lines.append(line)
+    except csv.Error as error:
+        raise UserError(
+            f"{path} cannot be split into cells after line {start} ({error}). If quotes are plain text in "
+            "it, "
+            f"set quote to an empty text."
+        ) from error
+    if names is None:
+        raise UserError(f"{path} must hold a table, and is empty. Give another file.")
+    return Sheet(header=names, rows=rows, lines=lines, odd=odd)
+
+
+def read_frame(path: Path, form: Format) -> pl.DataFrame:
+    """Read a Parquet or Excel file (its first sheet) as text columns.
+
+    Raises:
+        UserError: The file is not in that format, or polars has no engine for it here.
+    """
+    try:
+        if form is Format.parquet:
+            frame = pl.read_parquet(path)
+        else:
+            frame = pl.read_excel(path, infer_schema_length=0, drop_empty_rows=True)
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"Reading {path.name} needs a package that is not installed ({error.name or 'fastexcel'}). "
+            f"Save the sheet as CSV, or `pip install fastexcel`."
+        ) from error
+    except (pl.exceptions.PolarsError, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"{path} cannot be read as {form.value} ({reason}). Save the table as CSV."
+        ) from error
+    return frame.select(pl.all().cast(pl.String, strict=False).fill_null(""))
+
+
+def _from_frame(frame: pl.DataFrame) -> Sheet:
+    rows = [list(row) for row in frame.iter_rows()]
+    return Sheet(
+        header=[name.strip() for name in frame.columns],
+        rows=rows,
+        lines=[i + 2 for i in range(len(rows))],
+        odd=[],
+    )
+
+
+def numbers(cells: pl.Expr, *, decimal: str = ".", missing: list[str] | None = None) -> pl.Expr:
+    """Turn text cells into numbers; what is no finite number becomes null.
+
+    Outer blanks are dropped and typeset minus signs understood. Where the decimal sign is a comma, a point is not
+    taken for one.
+    """
+    text = cells.str.strip_chars().str.replace(_MINUS, "-")
+    if missing:
+        text = pl.when(text.is_in(missing)).then(None).otherwise(text)
+    if decimal == ",":
+        text = pl.when(text.str.contains(".", literal=True)).then(None).otherwise(text.str.replace(",", "."))
+    # polars reads `nan` and `inf` as numbers; a rating is neither.
+    value = text.cast(pl.Float64, strict=False)
+    return pl.when(value.is_finite()).then(value).otherwise(None)
