@@ -219,14 +219,18 @@ class RunFolder:
     def __enter__(self) -> RunFolder:
         self.folder.mkdir(parents=True, exist_ok=self._keep)
         self.manifest |= {"started": _now(), "environment": environment()}
-        write_json(self.folder / "manifest.json", self.manifest)
+        self.write_manifest()
         self._status("running")
         return self
+
+    def write_manifest(self) -> None:
+        """Write the manifest as it stands."""
+        write_json(self.folder / "manifest.json", self.manifest)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if kind is None:
             self.manifest |= {"finished": _now(), "stages": self.finished, "environment": environment()}
-            write_json(self.folder / "manifest.json", self.manifest)
+            self.write_manifest()
             self._status("done")
         elif self.finished or self._keep:
             self._status("interrupted" if issubclass(kind, KeyboardInterrupt) else "failed", str(error))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import torch
@@ -49,8 +50,9 @@ def forward_to_sites(
         if hidden is None or hidden.ndim != 3 or hidden.shape[:2] != ids.shape:
             shape = "no tensor" if hidden is None else tuple(hidden.shape)
             raise UserError(
-                f"The {place.reads.value} of {place.path!r} must be batch x tokens x width, {tuple(ids.shape)} x "
-                f"width here, got {shape}. Read another stream of layer {site.layer} than {site.stream.value!r}."
+                f"The {place.reads.value} of {place.path!r} must be batch x tokens x width, "
+                f"{tuple(ids.shape)} x width here, got {shape}. Read another stream of layer {site.layer} "
+                f"than {site.stream.value!r}."
             )
         read[site] = hidden if place.then is None else place.then(hidden)
         if len(read) == len(located):
@@ -58,7 +60,7 @@ def forward_to_sites(
 
     with ExitStack() as hooks, torch.inference_mode():
         for site, place in located.items():
-            hooks.enter_context(_register(place, lambda value, site=site: keep(site, value)))
+            hooks.enter_context(_register(place, partial(keep, site)))
         if located:
             try:
                 base(input_ids=ids, attention_mask=attention_mask, **_options(base))
@@ -66,8 +68,8 @@ def forward_to_sites(
                 return read
     if missing := [f"{site} ({located[site].path})" for site in located if site not in read]:
         raise UserError(
-            f"The forward pass ended without running {', '.join(missing)}. If the model is compiled, give emosae the "
-            "model as it was before torch.compile."
+            f"The forward pass ended without running {', '.join(missing)}. If the model is compiled, give "
+            "emosae the model as it was before torch.compile."
         )
     return read
 
@@ -106,7 +108,7 @@ def _register(place: Located, keep: Callable[[Any], None]) -> Any:
 
 
 def _hidden(value: Any) -> Tensor | None:
-    """Take the hidden state out of what a module takes or gives: a tensor, or a tuple that begins with one."""
+    """Take the hidden state out of what a module takes or gives: a tensor, or a tuple led by one."""
     if isinstance(value, tuple | list) and value:
         value = value[0]
     return value if isinstance(value, Tensor) else None

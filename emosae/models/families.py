@@ -1,15 +1,15 @@
 """Where each architecture family keeps its streams: one table, read by `emosae.models.sites`.
 
 A place is a module inside a block and the side of it that carries the stream. The table is the only thing to
-write for a new family whose blocks have another shape; architectures that are in no row still give the residual
-stream at their block boundaries.
+write for a new family whose blocks have another shape; architectures that are in no row still give the
+residual stream at their block boundaries.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from typing import Any, NamedTuple
 
 __all__ = [
@@ -25,11 +25,12 @@ __all__ = [
 ]
 
 
-class Stream(str, Enum):
+class Stream(StrEnum):
     """What is read at a block, in the words of TransformerLens.
 
     Attributes:
-        EMBED: The output of the token embedding, scaled where the model scales it, before positions are added.
+        EMBED: The output of the token embedding, scaled where the model scales it, before positions are
+            added.
         RESID_PRE: The residual stream before the block: its input.
         ATTN_OUT: What attention adds to the residual stream (on Gemma-2/3 after its post-norm).
         HOOK_Z: What the attention's output projection reads: the heads' outputs side by side.
@@ -51,7 +52,7 @@ class Stream(str, Enum):
     RESID_POST = "resid_post"
 
 
-class Side(str, Enum):
+class Side(StrEnum):
     """Which side of a module carries a stream."""
 
     INPUT = "input"
@@ -77,7 +78,8 @@ class Family:
         decoder: True if attention is causal.
         places: Where each stream is.
         aliases: Other module names by which people give the same stream.
-        parallel_flag: Field of the config that says attention and MLP run in parallel; there is then no `RESID_MID`.
+        parallel_flag: Field of the config that says attention and MLP run in parallel; there is then no
+            `RESID_MID`.
     """
 
     name: str
@@ -91,7 +93,8 @@ class Family:
 
     def stream_of(self, place: Place) -> Stream | None:
         """Name the stream at a place, None if none is known there."""
-        # The norm's input is the residual stream; LN2_NORMALIZED is computed from it and has no name of its own.
+        # The norm's input is the residual stream; LN2_NORMALIZED is computed from it and has no name of its
+        # own.
         known = {at: stream for stream, at in self.places.items() if stream is not Stream.LN2_NORMALIZED}
         return known.get(place, self.aliases.get(place))
 
@@ -193,8 +196,8 @@ _NEOX = Family(
     parallel_flag="use_parallel_residual",
 )
 
-# Post-norm encoders: the stream that the next part reads is the normed one, so RESID_MID and RESID_POST are taken
-# after their norms, and ATTN_OUT and MLP_OUT are the additions before them.
+# Post-norm encoders: the stream that the next part reads is the normed one, so RESID_MID and RESID_POST are
+# taken after their norms, and ATTN_OUT and MLP_OUT are the additions before them.
 _BERT = Family(
     name="BERT",
     model_types=frozenset({"bert", "roberta", "xlm-roberta", "camembert", "electra"}),
@@ -243,9 +246,7 @@ FAMILIES: tuple[Family, ...] = (_PRE_NORM, _SANDWICH_NORM, _GPT2, _NEOX, _BERT, 
 FAMILY_OF_TYPE: dict[str, Family] = {kind: family for family in FAMILIES for kind in family.model_types}
 
 # Any other architecture: the block's own input and output are known without knowing its inside.
-UNLISTED = Family(
-    name="unlisted", model_types=frozenset(), stack="", roots=(), decoder=True, places=_BLOCK
-)
+UNLISTED = Family(name="unlisted", model_types=frozenset(), stack="", roots=(), decoder=True, places=_BLOCK)
 
 
 def text_config(model_or_config: Any) -> Any:

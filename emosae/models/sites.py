@@ -37,8 +37,8 @@ _LENS_NAMES: dict[str, Stream] = {
     "mlp.hook_in": Stream.MLP_IN,
     "hook_mlp_out": Stream.MLP_OUT,
     "hook_resid_post": Stream.RESID_POST,
-    # TransformerLens' own hook_mlp_in is the residual before the norm, which is RESID_MID. SAELens gives the name
-    # to Gemma Scope 2's transcoders, which read the norm's output (their hf_hook_name says so).
+    # TransformerLens' own hook_mlp_in is the residual before the norm, which is RESID_MID. SAELens gives the
+    # name to Gemma Scope 2's transcoders, which read the norm's output (their hf_hook_name says so).
     "hook_mlp_in": Stream.MLP_IN,
     "hook_normalized_resid_post": Stream.RESID_POST,  # post-norm encoders: the block's output
 }
@@ -89,8 +89,9 @@ class Site:
         Args:
             name: TransformerLens' name, a Hugging Face module name (with `.input` or `.output` behind it, if
                 wanted; a bare module means its output), or `LAYER.STREAM`.
-            model: A model or config. With it a module name is read by that architecture's table alone, so that
-                e.g. `model.layers.5.mlp` is refused on Gemma-2, where the stream is the post-norm's output.
+            model: A model or config. With it a module name is read by that architecture's table alone, so
+                that e.g. `model.layers.5.mlp` is refused on Gemma-2, where the stream is the post-norm's
+                output.
 
         Returns:
             The site. Whether a given model has it is for `locate` to say.
@@ -162,10 +163,11 @@ class Located:
 
     Attributes:
         module: The module to hook.
-        reads: The side of it that carries the stream. Modules may give a tensor or a tuple that begins with it.
+        reads: The side of it that carries the stream. Modules may give a tensor or a tuple that begins with
+            it.
         path: The module's name in the model that was asked, for messages and for `model.get_submodule`.
-        then: What turns the tensor there into the stream; None, as for every site that can be written to, if it is
-            the stream.
+        then: What turns the tensor there into the stream; None, as for every site that can be written to, if
+            it is the stream.
     """
 
     module: nn.Module
@@ -194,8 +196,8 @@ def locate(model: Any, site: Site) -> Located:
     blocks = _blocks(base, family)
     if not 0 <= site.layer < len(blocks):
         raise UserError(
-            f"The layer must be 0 to {len(blocks) - 1} in the {_called(model)}, which has {len(blocks)} blocks, got "
-            f"{site.layer} ({site}). Choose a layer in that range; layers are counted from 0."
+            f"The layer must be 0 to {len(blocks) - 1} in the {_called(model)}, which has {len(blocks)} "
+            f"blocks, got {site.layer} ({site}). Choose a layer in that range; layers are counted from 0."
         )
     streams = _streams(model, family)
     if site.stream not in streams:
@@ -210,8 +212,9 @@ def locate(model: Any, site: Site) -> Located:
         module = block.get_submodule(place.path)
     except AttributeError:
         raise UserError(
-            f"The {_called(model)} has no module {place.path!r} in block {site.layer}, where {family.name} models keep "
-            f"{site.stream.value!r}. If the model was altered, read {site.layer}.resid_post instead."
+            f"The {_called(model)} has no module {place.path!r} in block {site.layer}, where {family.name} "
+            f"models keep {site.stream.value!r}. If the model was altered, read {site.layer}.resid_post "
+            "instead."
         ) from None
     then = _without_gain(module) if site.stream is Stream.LN2_NORMALIZED else None
     return Located(module=module, reads=place.side, path=_path_of(model, module), then=then)
@@ -223,7 +226,7 @@ def n_layers(model: Any) -> int:
 
 
 def is_decoder(model: Any) -> bool:
-    """Say whether a model, or the model that a config describes, reads left to right as language models do."""
+    """Say whether a model, or the model that a config describes, reads from left to right only."""
     config, family = text_config(model), family_of(model)
     if getattr(config, "use_bidirectional_attention", None) is True:
         return False
@@ -264,8 +267,8 @@ def _blocks(base: Any, family: Family) -> nn.ModuleList:
             return base.get_submodule(family.stack)
         except AttributeError:
             raise UserError(
-                f"The {_called(base)} has no module {family.stack!r}, where {family.name} models keep their blocks. "
-                "Load it with emosae.models.load_model."
+                f"The {_called(base)} has no module {family.stack!r}, where {family.name} models keep their "
+                "blocks. Load it with emosae.models.load_model."
             ) from None
     depth = getattr(text_config(base), "num_hidden_layers", None)
     stacks = [m for m in base.modules() if isinstance(m, nn.ModuleList) and len(m) == depth]

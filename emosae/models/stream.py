@@ -49,7 +49,8 @@ class ActivationBatch:
         ids: Token ids, padded on the right, `[b, t]`.
         mask: True at tokens, False at padding, `[b, t]`.
         span: True at the tokens to be pooled, `[b, t]`.
-        activations: For each site `[b, t, d]`, in the model's dtype, on the device of its block.
+        activations: For each site `[b, t, d]`, in the model's dtype, on the device of its block. They come
+            out of inference mode: `clone` what is to be trained on.
         embeddings: The static input embedding `[b, t, d_model]`, if asked for.
     """
 
@@ -64,8 +65,8 @@ class ActivationBatch:
 def plan_batches(lengths: np.ndarray, *, max_tokens: int, window: int = 16384) -> list[np.ndarray]:
     """Put items into batches of like length. The plan is a function of the lengths alone.
 
-    Items are taken in windows, in their order; inside a window they are sorted from long to short (ties keep their
-    order) and cut into batches of at most `max_tokens` positions, padding included.
+    Items are taken in windows, in their order; inside a window they are sorted from long to short (ties keep
+    their order) and cut into batches of at most `max_tokens` positions, padding included.
 
     Args:
         lengths: Tokens of each item, `[n_items]`; an item without tokens takes one position.
@@ -109,12 +110,12 @@ def stream_activations(
 ) -> Iterator[ActivationBatch]:
     """Read sites over all items, batch by batch.
 
-    The forward pass runs the text tower without its head and ends at the last site that is read, so layer L of N
-    costs about (L + 1) / N of a full pass. Nothing is kept once a batch is handed on. The model has no hooks
-    between batches and after the last.
+    The forward pass runs the text tower without its head and ends at the last site that is read, so layer L
+    of N costs about (L + 1) / N of a full pass. Nothing is kept once a batch is handed on. The model has no
+    hooks between batches and after the last.
 
-    Where an accelerator runs out of memory the batch is halved, which is logged and counted: on the same machine
-    the numbers may then differ in their last bits.
+    Where an accelerator runs out of memory the batch is halved, which is logged and counted: on the same
+    machine the numbers may then differ in their last bits.
 
     Args:
         model: A transformers model in evaluation mode; with a `device_map` its parts may be anywhere.
@@ -129,9 +130,9 @@ def stream_activations(
         An iterator of batches, each item in exactly one.
 
     Raises:
-        UserError: The model lacks a site, is in training mode, does not know a token id, or has fewer positions
-            than an item has tokens. Raised at once, before anything is run. Also, later, if a single item does not
-            fit into memory.
+        UserError: The model lacks a site, is in training mode, does not know a token id, or has fewer
+            positions than an item has tokens. Raised at once, before anything is run. Also, later, if a
+            single item does not fit into memory.
     """
     located = {site: locate(model, site) for site in sites}
     if getattr(model, "training", False):
@@ -141,7 +142,9 @@ def stream_activations(
         )
     _check_ids(model, tokens, pad_id)
     plan = plan_batches(tokens.lengths, max_tokens=max_tokens)
-    return _run(model, tokens, located, plan, embeddings, pad_id, record if record is not None else StreamRecord())
+    return _run(
+        model, tokens, located, plan, embeddings, pad_id, record if record is not None else StreamRecord()
+    )
 
 
 def _run(
@@ -162,8 +165,9 @@ def _run(
         except torch.OutOfMemoryError as error:
             if len(rows) == 1:
                 raise UserError(
-                    f"An item of {tokens.lengths[rows[0]]} tokens does not fit into the memory of {device} beside "
-                    "the model. Give a shorter max_length, a dtype of 16 bits, or a device with more memory."
+                    f"An item of {tokens.lengths[rows[0]]} tokens does not fit into the memory of {device} "
+                    "beside the model. Give a shorter max_length, a dtype of 16 bits, or a device with more "
+                    "memory."
                 ) from error
         # Outside of the handler, whose traceback would keep the failed pass alive
         if batch is None:
@@ -218,8 +222,8 @@ def _check_ids(model: Any, tokens: TokenizedItems, pad_id: int) -> None:
     for what, number in (("Token ids", largest), ("pad_id", pad_id)):
         if known is not None and not 0 <= number < known:
             raise UserError(
-                f"{what} must be below {known}, the size of the model's vocabulary, got {number}. Use the tokenizer "
-                "that belongs to the model."
+                f"{what} must be below {known}, the size of the model's vocabulary, got {number}. Use the "
+                "tokenizer that belongs to the model."
             )
     limit = context_length(model)
     longest = int(tokens.lengths.max(initial=0))

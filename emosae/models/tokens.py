@@ -56,19 +56,20 @@ def tokenize(
 ) -> TokenizedItems:
     """Tokenize items and mark the tokens that belong to each item's span.
 
-    A token belongs to the span `[start, end)` if the characters it covers overlap it; where several tokens share a
-    character, as the bytes of a Chinese one do, each of them does. Special tokens, tokens that cover nothing and
-    bare space marks do not.
+    A token belongs to the span `[start, end)` if the characters it covers overlap it; where several tokens
+    share a character, as the bytes of a Chinese one do, each of them does. Special tokens, tokens that cover
+    nothing and bare space marks do not.
 
     Args:
         tokenizer: A fast transformers tokenizer. Its settings are not changed.
         items: Table with `text` and the span `start`, `end` in characters; a whole text is 0 to its length.
-        prepend_bos: On decoders, True puts the BOS token first even if the tokenizer adds none, False takes it away
-            even if it adds one, None leaves it to the tokenizer. Where a tokenizer has no BOS token its EOS token
-            stands in, as in the library that SAEs are trained with. Encoders keep their own special tokens.
+        prepend_bos: On decoders, True puts the BOS token first even if the tokenizer adds none, False takes
+            it away even if it adds one, None leaves it to the tokenizer. Where a tokenizer has no BOS token
+            its EOS token stands in, as in the library that SAEs are trained with. Encoders keep their own
+            special tokens.
         is_decoder: What the model is, from `emosae.models.is_decoder`.
-        max_length: Longest item in tokens, special ones included; longer ones lose their last tokens. None means
-            the tokenizer's own limit (`load_model` sets it to the model's).
+        max_length: Longest item in tokens, special ones included; longer ones lose their last tokens. None
+            means the tokenizer's own limit (`load_model` sets it to the model's).
 
     Returns:
         Ids, spans and flags, item by item, in the order of `items`.
@@ -142,7 +143,8 @@ def _check_items(items: pl.DataFrame) -> tuple[list[str], np.ndarray, np.ndarray
         row = bad.row(0, named=True)
         raise UserError(
             f"A span must lie inside its text, got {row['start']} to {row['end']} in {row['text']!r} (item "
-            f"{row['row']}, {bad.height} such in all). Give start and end in characters, from 0 to the text's length."
+            f"{row['row']}, {bad.height} such in all). Give start and end in characters, from 0 to the "
+            "text's length."
         )
     return items["text"].to_list(), items["start"].to_numpy(), items["end"].to_numpy()
 
@@ -152,7 +154,9 @@ def _limit(tokenizer: Any, max_length: int | None) -> int:
         own = getattr(tokenizer, "model_max_length", None)
         return int(own) if own is not None and own < _UNLIMITED else _UNLIMITED
     if max_length < 1:
-        raise UserError(f"max_length must be at least 1 token, got {max_length}. Leave it out for the model's limit.")
+        raise UserError(
+            f"max_length must be at least 1 token, got {max_length}. Leave it out for the model's limit."
+        )
     return max_length
 
 
@@ -161,8 +165,8 @@ def _bos_id(tokenizer: Any) -> int:
         if (found := getattr(tokenizer, name, None)) is not None:
             return int(found)
     raise UserError(
-        "prepend_bos asks for a beginning-of-sequence token, but the tokenizer has neither a BOS nor an EOS token. "
-        "Set tokenizer.bos_token, or prepend_bos=None."
+        "prepend_bos asks for a beginning-of-sequence token, but the tokenizer has neither a BOS nor an EOS "
+        "token. Set tokenizer.bos_token, or prepend_bos=None."
     )
 
 
@@ -216,7 +220,7 @@ def _without_bos(flat: _Flat, bos: int) -> _Flat:
 
 
 def _cut(flat: _Flat, limit: int) -> _Flat:
-    """Take the last tokens of the text from items above the limit; what the template added stays around the rest."""
+    """Drop the last tokens of the text of items above the limit; what the template added stays."""
     long = flat.lengths > limit
     if not long.any():
         return flat
@@ -227,8 +231,8 @@ def _cut(flat: _Flat, limit: int) -> _Flat:
         surplus = int(flat.lengths[item]) - limit
         if surplus > len(text):
             raise UserError(
-                f"max_length must leave room for the tokenizer's {int(flat.lengths[item]) - len(text)} special "
-                f"tokens, got {limit}. Make it larger."
+                f"max_length must leave room for the tokenizer's {int(flat.lengths[item]) - len(text)} "
+                f"special tokens, got {limit}. Make it larger."
             )
         keep[text[len(text) - surplus :]] = False
     cut = flat.keep(keep)
@@ -255,20 +259,27 @@ def _mark(tokenizer: Any, flat: _Flat, start: np.ndarray, end: np.ndarray) -> To
     item, n_items = flat.item, len(flat.lengths)
     special = flat.added | np.isin(flat.ids, special_ids)
     left, right = flat.offsets[:, 0], flat.offsets[:, 1]
-    span = (left < end[item]) & (right > start[item]) & (right > left) & ~special & ~np.isin(flat.ids, blank_ids)
+    overlap = np.maximum(left, start[item]) < np.minimum(right, end[item])
+    span = overlap & ~special & ~np.isin(flat.ids, blank_ids)
     unknown = np.bincount(item[span], minlength=n_items) == 0
     if unknown_id is not None:
         unknown |= np.bincount(item[span & (flat.ids == unknown_id)], minlength=n_items) > 0
     if flat.truncated.any():
-        log.warning("%d of %d items are longer than the limit and were cut", int(flat.truncated.sum()), n_items)
-    at = flat.starts[1:]
+        log.warning(
+            "%d of %d items are longer than the limit and were cut", int(flat.truncated.sum()), n_items
+        )
     return TokenizedItems(
-        ids=np.split(flat.ids, at) if n_items else [],
-        span=np.split(span, at) if n_items else [],
-        special=np.split(special, at) if n_items else [],
+        ids=_rows(flat.ids, flat.lengths),
+        span=_rows(span, flat.lengths),
+        special=_rows(special, flat.lengths),
         unknown=unknown,
         truncated=flat.truncated,
     )
+
+
+def _rows(values: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
+    ends = np.cumsum(lengths).tolist()
+    return [values[first:last] for first, last in zip([0, *ends], ends, strict=False)]
 
 
 def _kinds(tokenizer: Any) -> tuple[list[int], int | None, list[int]]:
@@ -276,13 +287,16 @@ def _kinds(tokenizer: Any) -> tuple[list[int], int | None, list[int]]:
     special = set(tokenizer.all_special_ids)
     special |= {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
     unknown = tokenizer.unk_token_id
-    # GPT-2 names its end-of-text token as unknown too, but its bytes can write anything: it has no unknown token.
+    # GPT-2 names its end-of-text token as unknown too, but its bytes can write anything: it has no unknown
+    # token.
     names = ("bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id", "mask_token_id")
     if unknown in {getattr(tokenizer, name, None) for name in names}:
         unknown = None
     special.discard(unknown)
-    # SentencePiece gives the mark that it puts before a text the offset of the first character, as if it were a
-    # part of the word.
+    # SentencePiece gives the mark that it puts before a text the offset of the first character, as if it were
+    # a part of the word.
     vocabulary = tokenizer.get_vocab()
-    blanks = [vocabulary[mark * n] for mark in ("▁", "Ġ", " ") for n in range(1, 17) if mark * n in vocabulary]
+    blanks = [
+        vocabulary[mark * n] for mark in ("▁", "Ġ", " ") for n in range(1, 17) if mark * n in vocabulary
+    ]
     return sorted(special), unknown, blanks

@@ -18,7 +18,8 @@ __all__ = ["check_width", "site_width"]
 def site_width(model: Any, site: Site) -> int:
     """Give the number of values a token has at a site.
 
-    Known architectures are read off their config and weights; any other is asked with a forward pass of one token.
+    Known architectures are read off their config and weights; any other is asked with a forward pass of one
+    token.
 
     Raises:
         UserError: The model has no such site.
@@ -49,10 +50,13 @@ def check_width(model: Any, site: Site, d_in: int, what: str) -> None:
     width = site_width(model, site)
     if width == d_in:
         return
-    fitting = [stream.value for stream in Stream if stream is not site.stream and _fits(model, site, stream, d_in)]
+    fitting = [
+        stream.value for stream in Stream if stream is not site.stream and _fits(model, site, stream, d_in)
+    ]
     wanted = f"Or read another stream of the layer: {', '.join(fitting)} would fit." if fitting else ""
     raise UserError(
-        f"{what[:1].upper()}{what[1:]} must be as wide as {site} ({locate(model, site).path}), which is {width} "
+        f"{what[:1].upper()}{what[1:]} must be as wide as {site} ({locate(model, site).path}), which is "
+        f"{width} "
         f"wide, got {d_in}. Use one that was trained on this model and this site. {wanted}".rstrip()
     )
 
@@ -67,12 +71,12 @@ def _fits(model: Any, site: Site, stream: Stream, width: int) -> bool:
 
 
 def _input_width(module: nn.Module) -> int | None:
-    if hasattr(module, "in_features"):
-        return int(module.in_features)
-    # GPT-2's Conv1D is a linear layer with its weight transposed
-    return int(module.nx) if hasattr(module, "nx") else None
+    # GPT-2's Conv1D, a linear layer with its weight transposed, calls it nx
+    return next((getattr(module, name) for name in ("in_features", "nx") if hasattr(module, name)), None)
 
 
 def _probe(model: Any, site: Site) -> int:
     ids = torch.zeros((1, 1), dtype=torch.long, device=input_device(model))
-    return int(forward_to_sites(model, {site: locate(model, site)}, ids, torch.ones_like(ids))[site].shape[-1])
+    return int(
+        forward_to_sites(model, {site: locate(model, site)}, ids, torch.ones_like(ids))[site].shape[-1]
+    )

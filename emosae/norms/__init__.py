@@ -6,9 +6,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from emosae.norms.intake import add, add_from_words
     from emosae.norms.entry import Format, Kind, Layout, Multiword, NormEntry, Script
-    from emosae.norms.readers import Ratings, load_ratings, merge
+    from emosae.norms.intake import add, add_from_words
+    from emosae.norms.ratings import Ratings, merge
+    from emosae.norms.readers import load_ratings
     from emosae.norms.registry import fetch, find, list_entries
     from emosae.norms.similarity import HumanSimilarity, load_similarity
 
@@ -22,9 +23,9 @@ _HOME = {
     "Multiword": "entry",
     "NormEntry": "entry",
     "Script": "entry",
-    "Ratings": "readers",
+    "Ratings": "ratings",
     "load_ratings": "readers",
-    "merge": "readers",
+    "merge": "ratings",
     "fetch": "registry",
     "find": "registry",
     "list_entries": "registry",

@@ -18,6 +18,8 @@ __all__ = [
     "NormEntry",
     "Script",
     "check_entry",
+    "check_meaning",
+    "dimension_of",
     "group_of",
     "scale_of",
 ]
@@ -125,13 +127,14 @@ class NormEntry:
     """Numbers that stand for `no value`, such as -99. Never applied to words."""
     columns: dict[str, str] = field(default_factory=dict)
     """Header of each column by meaning: word, valence, valence_sd, valence_n (number of raters), arousal and
-    dominance alike, concepticon_id, frequency; and for a group of raters GROUP_valence, GROUP_valence_sd, …"""
+    dominance alike, concepticon_id, frequency; and for a group of raters GROUP_valence,
+    GROUP_valence_sd, …"""
     scale_min: float = 1.0
     """Low end of the rating scale."""
     scale_max: float = 9.0
     """High end of the rating scale."""
     arousal_min: float | None = None
-    """Low end for arousal, where it has a scale of its own; above the high end where the scale was reversed."""
+    """Low end for arousal, where it has a scale of its own; above the high end where reversed."""
     arousal_max: float | None = None
     """High end for arousal, where it has a scale of its own."""
     dominance_min: float | None = None
@@ -145,7 +148,7 @@ class NormEntry:
     dissimilarity: bool = True
     """For similarity: whether large numbers mean unlike; False turns them round on their scale."""
     step: float = 0.0
-    """For similarity: smallest step a rater could give; values between steps were filled in by the authors."""
+    """For similarity: smallest step a rater could give; values between were filled in by the authors."""
     n_words: int = 0
     """Words (or concepts) that reading the verified file gives."""
     notes: str = ""
@@ -181,6 +184,17 @@ def dimension_of(column: str) -> str | None:
     return match["dimension"] if match else None
 
 
+def check_meaning(column: str, kind: str, others: tuple[str, ...] = ()) -> None:
+    """Refuse a key of `columns` that means nothing.
+
+    Raises:
+        UserError: It is none; the options are listed, `others` among them.
+    """
+    if column not in _PLAIN_COLUMNS and not _MEASURE.fullmatch(column):
+        measures = [f"{dimension}{suffix}" for dimension in DIMENSIONS for suffix in ("", "_sd", "_n")]
+        raise unknown_name(kind, column, [*others, *_PLAIN_COLUMNS, *measures])
+
+
 def check_entry(entry: NormEntry) -> None:
     """Refuse an entry that contradicts itself, before any file is opened.
 
@@ -190,7 +204,7 @@ def check_entry(entry: NormEntry) -> None:
     where = f"norms.{entry.name}" if entry.name else "norms"
     if not NAME_PATTERN.fullmatch(entry.name):
         raise UserError(
-            f"The name of a data set must be letters, digits and underscores, starting with a letter, got "
+            "The name of a data set must be letters, digits and underscores, starting with a letter, got "
             f"{entry.name!r}. Choose another name."
         )
     if entry.kind is Kind.similarity:
@@ -207,8 +221,7 @@ def check_entry(entry: NormEntry) -> None:
         if low == high:
             raise UserError(
                 f"The {dimension} scale of {entry.name} must have two different ends, got {low:g} and "
-                f"{high:g}. "
-                f"Set {where}.scale_min and {where}.scale_max."
+                f"{high:g}. Set {where}.scale_min and {where}.scale_max."
             )
     if entry.decimal not in {".", ","}:
         raise UserError(f"{where}.decimal must be '.' or ',', got {entry.decimal!r}. Write one of the two.")
@@ -216,13 +229,11 @@ def check_entry(entry: NormEntry) -> None:
 
 def _check_columns(entry: NormEntry, where: str) -> None:
     for column in entry.columns:
-        if column not in _PLAIN_COLUMNS and not _MEASURE.fullmatch(column):
-            options = [*_PLAIN_COLUMNS, *(f"{d}{s}" for d in DIMENSIONS for s in ("", "_sd", "_n"))]
-            raise unknown_name(f"column meaning in {where}.columns", column, options)
+        check_meaning(column, f"column meaning in {where}.columns")
     if "word" not in entry.columns:
         raise UserError(f"{where}.columns must say which column holds the words. Add word: HEADER to it.")
     if not {"valence", "arousal"} & set(entry.columns):
         raise UserError(
             f"{where}.columns must say which column holds valence or arousal. Add valence: HEADER and "
-            f"arousal: HEADER to it."
+            "arousal: HEADER to it."
         )

@@ -21,9 +21,9 @@ log = logging.getLogger(__name__)
 def locate(entry: NormEntry, folders: Iterable[Path] | None = None) -> Path | None:
     """Find an entry's file, or its folder where the entry has parts.
 
-    `entry.path` alone counts where it is set. Otherwise each of `folders` is searched with everything below it,
-    the shallowest hit first; where several folders have a file of that name, the one with the entry's checksum
-    is preferred.
+    `entry.path` alone counts where it is set. Otherwise each of `folders` is searched with everything below
+    it, the shallowest hit first; where several folders have a file of that name, the one with the entry's
+    checksum is preferred.
 
     Args:
         entry: The data set.
@@ -69,10 +69,10 @@ def require(entry: NormEntry) -> Path:
             f"{folder}{'' if folder.is_dir() else ' (no such folder)'}" for folder in data_dirs()
         )
     raise MissingFileError(
-        f"{what} of the data set {entry.name!r} was not found. Looked in: {looked}. Get it with "
-        f"`emosae norms fetch {entry.name}`, or say where it is with norms.{entry.name}.path="
-        f"{'FOLDER' if entry.parts else 'FILE'} or by naming its folder in the environment variable "
-        "EMOSAE_DATA."
+        f"{what} of the data set {entry.name!r} was not found. Looked in: {looked}. Get it with `emosae "
+        f"norms fetch {entry.name}`, or say where it is with "
+        f"norms.{entry.name}.path={'FOLDER' if entry.parts else 'FILE'} or by naming its folder in the "
+        "environment variable EMOSAE_DATA."
     )
 
 
@@ -102,8 +102,7 @@ def warn_on_mismatch(entry: NormEntry, path: Path) -> bool | None:
     if same is False:
         log.warning(
             "%s is not the file that the entry %s was checked against (its SHA-256 differs): a newer "
-            "edition, "
-            "or a changed file. It is read all the same.",
+            "edition, or a changed file. It is read all the same.",
             path,
             entry.name,
         )

@@ -1,4 +1,4 @@
-"""Taking in a table of ratings of one's own: look at it, say what was found, keep a copy and write its entry."""
+"""Taking in a table of ratings of one's own: look at it, say what was found, keep a copy, write its entry."""
 
 from __future__ import annotations
 
@@ -15,18 +15,13 @@ import polars as pl
 import yaml
 
 from emosae.errors import MissingFileError, UserError
-from emosae.norms.entry import DIMENSIONS, NAME_PATTERN, Format, NormEntry
+from emosae.norms.entry import DIMENSIONS, NAME_PATTERN, Format, NormEntry, check_meaning
 from emosae.norms.files import digest
-from emosae.norms.infer import (
-    guess_columns,
-    guess_decimal,
-    guess_encoding,
-    guess_language,
-    guess_scale,
-    guess_split,
-)
+from emosae.norms.headers import guess_columns
+from emosae.norms.infer import guess_decimal, guess_encoding, guess_scale, guess_split
 from emosae.norms.readers import load_ratings
 from emosae.norms.registry import entry_files, staging
+from emosae.norms.scripts import guess_language
 from emosae.norms.sheet import Sheet, decode, numbers, read_sheet
 from emosae.paths import cache_root
 
@@ -34,7 +29,7 @@ __all__ = ["add", "add_from_words", "entry_yaml"]
 
 log = logging.getLogger(__name__)
 
-_SUFFIXES = {".parquet": Format.parquet, ".xlsx": Format.xlsx, ".xls": Format.xlsx, ".ods": Format.xlsx}
+_SUFFIXES = {".parquet": Format.parquet, ".xlsx": Format.xlsx}
 
 
 def add(
@@ -48,16 +43,17 @@ def add(
 ) -> NormEntry:
     """Add a table of word ratings to the registry: CSV, TSV, Parquet or Excel.
 
-    What is not given is found out by looking at the file, and said in the entry's `notes`. The file is read once
-    as the entry says before anything is written; then a copy goes to `data/` of the cache and the entry to
-    `conf/norms/` beside it.
+    What is not given is found out by looking at the file, and said in the entry's `notes`. The file is read
+    once as the entry says before anything is written; then a copy goes to `data/` of the cache and the entry
+    to `conf/norms/` beside it.
 
     Args:
         path: The file.
         name: Name of the data set; None makes one from the file's name.
         language: ISO 639 code of the words; None means by their script, where only one language uses it.
         columns: What columns mean: `{"valence": "V.Mean.Sum"}`; those not named are looked for.
-        scale: Low and high end of the rating scale; None means the tightest usual scale that holds the values.
+        scale: Low and high end of the rating scale; None means the tightest usual scale that holds the
+            values.
         encoding: Text encoding; None means UTF-8, or a guess where it is not.
 
     Returns:
@@ -75,8 +71,8 @@ def add_from_words(path: Path | str, settings: Mapping[str, str]) -> tuple[NormE
 
     Args:
         path: The file.
-        settings: `name`, `language`, `encoding`, `scale` (as 1..9, 1,9 or 1-9), and a header for any meaning of a
-            column: `valence`, `arousal_sd`, `word`, …
+        settings: `name`, `language`, `encoding`, `scale` (as 1..9, 1,9 or 1-9), and a header for any meaning
+            of a column: `valence`, `arousal_sd`, `word`, …
 
     Returns:
         The new entry, and a sentence for each thing that was found out.
@@ -89,6 +85,8 @@ def add_from_words(path: Path | str, settings: Mapping[str, str]) -> tuple[NormE
     name, language, encoding = (left.pop(key, None) for key in ("name", "language", "encoding"))
     scale = left.pop("scale", None)
     columns = {key.removeprefix("columns."): header for key, header in left.items()}
+    for meaning in columns:
+        check_meaning(meaning, "setting of `emosae norms add`", ("name", "language", "encoding", "scale"))
     return _add(Path(path), name, language, columns, None if scale is None else _parse_scale(scale), encoding)
 
 
@@ -106,7 +104,7 @@ def _add(
             "The table of ratings", path, "Give the path of a CSV, TSV, Parquet or Excel file."
         )
     name = _free_name(path, name)
-    entry, sheet, found = _look_at(path, encoding)
+    entry, sheet, found = _look_at(path, encoding, language)
     entry = replace(
         entry, name=name, title=path.stem, columns=guess_columns(sheet, entry.decimal, columns, path)
     )
@@ -132,20 +130,18 @@ def _free_name(path: Path, name: str | None) -> str:
     if not NAME_PATTERN.fullmatch(made):
         raise UserError(
             "The name of a data set must be letters, digits and underscores, starting with a letter, got "
-            f"{made!r}. "
-            f"Choose one with name=NAME."
+            f"{made!r}. Choose one with name=NAME."
         )
     taken = entry_files()
     if made in taken:
         raise UserError(
             f"There is a data set {made!r} already ({taken[made]}). Choose another name with name=NAME, or "
-            "remove "
-            f"that file first."
+            "remove that file first."
         )
     return made
 
 
-def _look_at(path: Path, encoding: str | None) -> tuple[NormEntry, Sheet, list[str]]:
+def _look_at(path: Path, encoding: str | None, language: str | None) -> tuple[NormEntry, Sheet, list[str]]:
     """Find out how the file is written."""
     form = _SUFFIXES.get(path.suffix.lower())
     if form is not None:
@@ -153,14 +149,14 @@ def _look_at(path: Path, encoding: str | None) -> tuple[NormEntry, Sheet, list[s
         sheet = read_sheet(path, entry)
         decimal = guess_decimal(sheet)
         return replace(entry, decimal=decimal), sheet, [f"Read as {form.value}."]
-    sure = "certain"
+    certain = True
     if encoding is None:
-        encoding, sure = guess_encoding(path)
+        encoding, certain = guess_encoding(path, language)
     sheet, delimiter, quote = guess_split(decode(path, encoding), path)
     decimal = guess_decimal(sheet)
     called = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}[delimiter]
     comma = ", decimal commas" if decimal == "," else ""
-    guess = " (a guess: set encoding=NAME if words look wrong)" if sure == "guessed" else ""
+    guess = " (a guess: set encoding=NAME if words look wrong)" if not certain else ""
     entry = NormEntry(
         format=Format.tsv if delimiter == "\t" else Format.csv,
         delimiter=delimiter if delimiter in ";|" else "",
@@ -183,16 +179,16 @@ def _with_scale(
     together = len(set(signed.values())) == 1
     scales = {d: guess_scale(everything if together else v) for d, v in values.items()}
     if None in scales.values():
+        seen = everything.drop_nulls().to_list()
+        span = f"run from {min(seen):g} to {max(seen):g}" if seen else "are no numbers"
         raise UserError(
-            f"The rating scale of {path} is not a usual one: its values run from {everything.min()} to "
-            f"{everything.max()}. Say which it is: scale=MIN..MAX."
+            f"The rating scale of {path} is not a usual one: its values {span}. Say which it is: "
+            "scale=MIN..MAX."
         )
     known = {d: s for d, s in scales.items() if s is not None}
-    for dimension, (low, high) in known.items():
-        span = values[dimension]
-        found.append(
-            f"Scale of {dimension} taken to be {low:g} to {high:g}: values {span.min()} to {span.max()}."
-        )
+    for d, (low, high) in known.items():
+        seen = values[d].drop_nulls().to_list()
+        found.append(f"Scale of {d} taken to be {low:g} to {high:g}: values {min(seen):g} to {max(seen):g}.")
     low, high = known.get("valence") or next(iter(known.values()))
     own = {d: s for d, s in known.items() if d != "valence" and s != (low, high)}
     ends = {f"{d}_{end}": s[i] for d, s in own.items() for i, end in enumerate(("min", "max"))}
@@ -207,8 +203,7 @@ def _with_language(
     if language is None and not guess:
         raise UserError(
             f"The language of {path} cannot be told from its words ({reason}). Say which it is with "
-            "language=CODE, "
-            f"for example language=en."
+            "language=CODE, for example language=en."
         )
     if language is None:
         found.append(f"Language taken to be {guess} by {reason}.")
@@ -254,7 +249,7 @@ def _plain(value: Any) -> Any:
 
 
 def _write(entry: NormEntry, source: Path) -> None:
-    """Put the copy and the entry in place, each in one step; the entry last, so that it never points at nothing."""
+    """Put the copy in place and then the entry, each in one step: no entry ever points at nothing."""
     data = cache_root() / "data" / entry.file
     conf = cache_root() / "conf" / "norms" / f"{entry.name}.yaml"
     if data.exists() and digest(data) != entry.sha256[entry.file]:

@@ -29,7 +29,7 @@ _TIMEOUT_S = 30
 
 
 def entry_files() -> dict[str, Path]:
-    """List the entries by name: the shipped ones, and the user's own, which win over a shipped one of that name."""
+    """List the entries by name: the shipped ones and the user's own; of two of one name the user's."""
     shipped = {path.stem: path for path in sorted((conf_dir() / "norms").glob("*.yaml"))}
     own = {path.stem: path for path in sorted((cache_root() / "conf" / "norms").glob("*.yaml"))}
     for name in shipped.keys() & own.keys():
@@ -74,15 +74,15 @@ def fetch(name: str, *, source: Path | None = None) -> Path:
 
     Args:
         name: Name of the entry.
-        source: A file (or folder, for a set of several files) to take instead of downloading. It is read once to
-            see that it is what the entry describes; another edition is taken with a warning.
+        source: A file (or folder, for a set of several files) to take instead of downloading. It is read once
+            to see that it is what the entry describes; another edition is taken with a warning.
 
     Returns:
         Where the file lies: in `data/` of the cache, or where it already was.
 
     Raises:
-        UserError: The address is unknown or cannot be reached, what came is another file, or another file is in
-            the way; the message says where to get it and where to put it.
+        UserError: The address is unknown or cannot be reached, what came is another file, or another file is
+            in the way; the message says where to get it and where to put it.
     """
     entry = find(name)
     target = cache_root() / "data" / entry.file
@@ -94,13 +94,15 @@ def fetch(name: str, *, source: Path | None = None) -> Path:
         return here
     needed = list(entry.parts.values()) or [entry.file]
     missing = [file for file in needed if file not in entry.download]
+    what = "FOLDER" if entry.parts else "FILE"
     by_hand = (
         f"{f'Download it by hand from {entry.url}' if entry.url else 'Get it from its authors'} and run "
-        f"`emosae norms fetch {name} FILE`, or put it at {target}."
+        f"`emosae norms fetch {name} {what}`, or put it at {target}."
     )
     if missing:
         raise UserError(
-            f"No direct address is known for {', '.join(missing)} of the data set {name!r}. {by_hand}"
+            f"No direct address is known for {', '.join(missing)} of the data set {name!r}. {by_hand} "
+            f"About this file: {entry.notes}"
         )
     if target.exists():
         raise UserError(
@@ -154,14 +156,12 @@ def _download(entry: NormEntry, file: str, folder: Path, by_hand: str) -> None:
     except (requests.RequestException, OSError, ValueError) as error:
         raise UserError(
             f"{file} could not be downloaded from {address} ({type(error).__name__}; is this machine "
-            "offline?). "
-            f"{by_hand}"
+            f"offline?). {by_hand}"
         ) from error
     if known and digest(folder / file) != known:
         raise UserError(
             f"What {address} sent is not the {file} that the entry {entry.name} was checked against (its "
-            "SHA-256 "
-            f"differs): a newer edition, or an error page. To use it all the same: {by_hand}"
+            f"SHA-256 differs): a newer edition, or an error page. To use it all the same: {by_hand}"
         )
 
 

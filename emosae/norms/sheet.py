@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from emosae.norms.entry import Format, NormEntry
 
 __all__ = ["Sheet", "numbers", "read_sheet", "split_cells"]
 
-# Minus signs that typesetting programs write, and blanks that float() would accept but strip() must remove first.
+# Minus signs and dashes that typesetting programs write for the one on the keyboard.
 _MINUS = "[−–‒﹣－]"
 
 
@@ -36,19 +38,31 @@ class Sheet:
     odd: list[tuple[int, int]]
 
     def column(self, name: str, what: str) -> list[str]:
-        """Return a column's cells by its header.
+        """Return a column's cells by its header; see `select`."""
+        return self.select({"x": name}, what)["x"]
+
+    def select(self, names: Mapping[str, str], what: str) -> dict[str, list[str]]:
+        """Return the cells of several columns.
+
+        Args:
+            names: Header of each column wanted, under the name it gets.
+            what: What the table is, for messages.
 
         Raises:
-            UserError: No column, or more than one, has that header.
+            UserError: No column, or more than one, has a header that is asked for.
         """
+        columns = [list(column) for column in zip(*self.rows, strict=True)] or [[] for _ in self.header]
+        return {meaning: columns[self._place(header, what)] for meaning, header in names.items()}
+
+    def _place(self, name: str, what: str) -> int:
         places = [i for i, header in enumerate(self.header) if header == name.strip()]
-        if len(places) != 1:
-            there = ", ".join(repr(header) for header in self.header)
-            problem = "There is no column" if not places else f"{len(places)} columns have the header"
-            raise UserError(
-                f"{problem} {name!r} in {what}. Its columns are: {there}. Set columns to one of them."
-            )
-        return [row[places[0]] for row in self.rows]
+        if len(places) == 1:
+            return places[0]
+        there = ", ".join(repr(header) for header in self.header)
+        problem = f"{len(places)} columns have" if places else "No column has"
+        raise UserError(
+            f"{problem} the header {name!r} in {what}. Its columns are: {there}. Name another one."
+        )
 
 
 def read_sheet(path: Path, entry: NormEntry, *, header: bool = True) -> Sheet:
@@ -82,8 +96,8 @@ def decode(path: Path, encoding: str) -> str:
         )
     except (UnicodeDecodeError, LookupError) as error:
         raise UserError(
-            f"{path} must be text in the encoding {encoding!r}, and is not ({error}). "
-            f"Save it as UTF-8, or name its encoding."
+            f"{path} must be text in the encoding {encoding!r}, and is not ({error}). Save it as UTF-8, or "
+            "name its encoding."
         ) from error
     return text.removeprefix("\ufeff")
 
@@ -117,8 +131,7 @@ def split_cells(text: str, path: Path, *, delimiter: str, quote: str, header: bo
     except csv.Error as error:
         raise UserError(
             f"{path} cannot be split into cells after line {start} ({error}). If quotes are plain text in "
-            "it, "
-            f"set quote to an empty text."
+            "it, set quote to an empty text."
         ) from error
     if names is None:
         raise UserError(f"{path} must hold a table, and is empty. Give another file.")
@@ -131,6 +144,8 @@ def read_frame(path: Path, form: Format) -> pl.DataFrame:
     Raises:
         UserError: The file is not in that format, or polars has no engine for it here.
     """
+    if form is Format.xlsx and not zipfile.is_zipfile(path):  # each engine has an error class of its own
+        raise UserError(f"{path} cannot be read as xlsx (it is no workbook). Save the table as CSV.")
     try:
         if form is Format.parquet:
             frame = pl.read_parquet(path)
@@ -138,8 +153,8 @@ def read_frame(path: Path, form: Format) -> pl.DataFrame:
             frame = pl.read_excel(path, infer_schema_length=0, drop_empty_rows=True)
     except ModuleNotFoundError as error:
         raise UserError(
-            f"Reading {path.name} needs a package that is not installed ({error.name or 'fastexcel'}). "
-            f"Save the sheet as CSV, or `pip install fastexcel`."
+            f"Reading {path.name} needs a package that is not installed ({error.name or 'fastexcel'}). Save "
+            "the sheet as CSV, or `pip install fastexcel`."
         ) from error
     except (pl.exceptions.PolarsError, OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
@@ -162,14 +177,15 @@ def _from_frame(frame: pl.DataFrame) -> Sheet:
 def numbers(cells: pl.Expr, *, decimal: str = ".", missing: list[str] | None = None) -> pl.Expr:
     """Turn text cells into numbers; what is no finite number becomes null.
 
-    Outer blanks are dropped and typeset minus signs understood. Where the decimal sign is a comma, a point is not
-    taken for one.
+    Outer blanks are dropped and typeset minus signs understood. Where the decimal sign is a comma, a point is
+    not taken for one.
     """
     text = cells.str.strip_chars().str.replace(_MINUS, "-")
+    # `then` comes first with the cell itself: an expression is named after it.
     if missing:
-        text = pl.when(text.is_in(missing)).then(None).otherwise(text)
+        text = pl.when(text.is_in(missing).not_()).then(text)
     if decimal == ",":
-        text = pl.when(text.str.contains(".", literal=True)).then(None).otherwise(text.str.replace(",", "."))
+        text = pl.when(text.str.contains(".", literal=True).not_()).then(text.str.replace(",", "."))
     # polars reads `nan` and `inf` as numbers; a rating is neither.
     value = text.cast(pl.Float64, strict=False)
-    return pl.when(value.is_finite()).then(value).otherwise(None)
+    return pl.when(value.is_finite()).then(value)

@@ -27,13 +27,14 @@ class HumanSimilarity:
         name: Name of the data set.
         language: Language in which the raters judged.
         concepts: The concepts, in the order of the pairs.
-        raters: Dissimilarity [n_raters, n_pairs] float64 on `scale`, NaN where a rater gave none; pairs in the
-            order of `scipy.spatial.distance.pdist`. One row where only the mean over raters is known.
+        raters: Dissimilarity [n_raters, n_pairs] float64 on `scale`, NaN where a rater gave none; pairs in
+            the order of `scipy.spatial.distance.pdist`. One row where only the mean over raters is known.
         mean: Mean over the raters that judged the pair, [n_pairs].
-        attributes: `concept` and a column for each attribute people rated (arousal, valence, …), in the unit of the
-            file; only `concept` where there are none.
+        attributes: `concept` and a column for each attribute people rated (arousal, valence, …), in the unit
+            of the file; only `concept` where there are none.
         scale: Low and high end of the dissimilarity scale.
-        n_filled: Values in `raters` between the steps a rater could give: missing ones that the authors filled in.
+        n_filled: Values in `raters` between the steps a rater could give: missing ones that the authors
+            filled in.
         path: The file or folder.
         checksum_ok: Whether the files are those the entry was checked against; None where none is known.
     """
@@ -61,8 +62,8 @@ def load_similarity(entry: NormEntry) -> HumanSimilarity:
 
     Raises:
         MissingFileError: The files are not on this machine.
-        UserError: Numbers of concepts and pairs that do not go together, a value outside the scale, an asymmetric
-            matrix, a pair that nobody judged.
+        UserError: Numbers of concepts and pairs that do not go together, a value outside the scale, an
+            asymmetric matrix, a pair that nobody judged.
     """
     check_entry(entry)
     if entry.kind is not Kind.similarity:
@@ -79,8 +80,7 @@ def load_similarity(entry: NormEntry) -> HumanSimilarity:
     if unjudged.size:
         raise UserError(
             f"Every pair of {entry.name} must be judged by somebody, and {_pair(concepts, unjudged[0])} is "
-            "not "
-            f"({unjudged.size} such pairs). Leave those concepts out of the file."
+            f"not ({unjudged.size} such pairs). Leave those concepts out of the file."
         )
     steps = raters[known] / entry.step if entry.step else np.zeros(0)
     return HumanSimilarity(
@@ -132,8 +132,9 @@ def _read_square(entry: NormEntry, path: Path) -> tuple[list[str], np.ndarray]:
     file = path / entry.parts["raters"] if entry.parts else path
     sheet = read_sheet(file, entry)
     concepts, rows = sheet.header, sheet.rows
-    if len(concepts) == len(rows) + 1:  # a first column that repeats the names
-        concepts, named = concepts[1:], [row[0].strip() for row in rows]
+    named = [row[0].strip() for row in rows]
+    if len(concepts) == len(rows) + 1 and not _number_row(named, entry):  # a first column repeats the names
+        concepts = concepts[1:]
         if concepts != named:
             raise UserError(
                 f"Rows and columns of {file} must name the same concepts in the same order. Reorder them."
@@ -142,8 +143,7 @@ def _read_square(entry: NormEntry, path: Path) -> tuple[list[str], np.ndarray]:
     if len(concepts) != len(rows):
         raise UserError(
             f"{file} must be a square matrix with a header of names, and has {len(rows)} rows for "
-            f"{len(concepts)} "
-            f"names. Give one row per concept."
+            f"{len(concepts)} names. Give one row per concept."
         )
     square = _matrix(rows, entry, len(concepts))
     _check_diagonal(square, entry, file)
@@ -155,8 +155,7 @@ def _read_square(entry: NormEntry, path: Path) -> tuple[list[str], np.ndarray]:
         at = int(np.flatnonzero(unlike)[0])
         raise UserError(
             f"{file} must be symmetric, but {_pair(concepts, at)} is {above[at]:g} one way and {below[at]:g} "
-            "the other. "
-            f"Average the two halves."
+            "the other. Average the two halves."
         )
     return concepts, np.where(np.isfinite(above), above, below)[None, :]
 
@@ -191,8 +190,8 @@ def _read_attributes(entry: NormEntry, path: Path, concepts: list[str]) -> pl.Da
         table = own.join(table, on="concept", how="left", maintain_order="left").drop("concept")
     if table.height != len(concepts):
         raise UserError(
-            f"{file} must have a row for each of the {len(concepts)} concepts, and has {table.height}. "
-            f"Give files that go together."
+            f"{file} must have a row for each of the {len(concepts)} concepts, and has {table.height}. Give "
+            "files that go together."
         )
     values = table.select(numbers(pl.all(), decimal=entry.decimal, missing=entry.missing))
     return pl.concat([own, values], how="horizontal")
@@ -202,7 +201,7 @@ def _check_concepts(entry: NormEntry, concepts: list[str]) -> None:
     if len(concepts) < 3 or len(set(concepts)) < len(concepts) or "" in concepts:
         raise UserError(
             f"{entry.name} must compare at least 3 concepts with different names, got {concepts[:30]}. "
-            f"Correct the names in the file."
+            "Correct the names in the file."
         )
 
 
@@ -215,10 +214,8 @@ def _check_values(entry: NormEntry, concepts: list[str], raters: np.ndarray) -> 
         rater, pair = outside[0]
         raise UserError(
             f"Judgements of {entry.name} must lie on its scale {low:g} to {high:g}, but row {rater + 1} "
-            "gives "
-            f"{raters[rater, pair]:g} for {_pair(concepts, pair)} ({len(outside)} such values). Correct the "
-            "scale "
-            f"(norms.{entry.name}.scale_min, scale_max)."
+            f"gives {raters[rater, pair]:g} for {_pair(concepts, pair)} ({len(outside)} such values). "
+            f"Correct the scale (norms.{entry.name}.scale_min, scale_max)."
         )
 
 

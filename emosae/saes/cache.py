@@ -25,15 +25,18 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CacheEntry",
-    "Verification",
     "cache_root",
+    "entry_folders",
     "entry_key",
     "find_entry",
+    "key_of",
     "list_entries",
     "obtain",
     "open_entry",
-    "prune",
-    "verify",
+    "saes_root",
+    "temporary_folders",
+    "try_lock",
+    "writable",
 ]
 
 log = logging.getLogger(__name__)
@@ -70,20 +73,6 @@ class CacheEntry:
     nbytes: int
     created: str
     created_by: str
-
-
-@dataclass(frozen=True, slots=True)
-class Verification:
-    """What checking an entry found: no problems, or one sentence for each."""
-
-    key: str
-    path: Path
-    problems: tuple[str, ...]
-
-    @property
-    def ok(self) -> bool:
-        """Whether every byte is as it was written."""
-        return not self.problems
 
 
 def cache_root() -> Path:
@@ -133,8 +122,14 @@ def open_entry(path: Path) -> CacheEntry:
         described = json.loads((path / ENTRY_FILE).read_text(encoding="utf-8"))
         if described["format"] != FORMAT:
             raise UserError(
-                f"The converted SAE at {str(path)!r} has format {described['format']!r}, and this emosae reads "
-                f"format {FORMAT}. Delete that folder; the SAE is converted again when it is next used."
+                f"The converted SAE at {str(path)!r} has format {described['format']!r}, and this emosae "
+                f"reads format {FORMAT}. Delete that folder; the SAE is converted again when it is next used."
+            )
+        nbytes = (path / WEIGHTS_FILE).stat().st_size
+        if nbytes != described["nbytes"]:
+            raise UserError(
+                f"The converted SAE at {str(path)!r} is cut short: {nbytes} bytes of {described['nbytes']}. "
+                "Delete that folder; the SAE is converted again when it is next used."
             )
         return CacheEntry(
             key=path.name,
@@ -143,7 +138,7 @@ def open_entry(path: Path) -> CacheEntry:
             cfg=SAEConfig.from_fields(described["config"]),
             fingerprint=described["fingerprint"],
             checksums=described["checksums"],
-            nbytes=(path / WEIGHTS_FILE).stat().st_size,
+            nbytes=nbytes,
             created=described["created"],
             created_by=described["created_by"],
         )
@@ -193,7 +188,7 @@ def obtain(key: str, source: Mapping[str, Any], convert: Callable[[], FeatureMaj
         _remove_leftovers(root, key)
         log.info("Converting the SAE %s; this is done once", key)
         raw = convert()
-        with _writable(root):
+        with writable(root):
             folder = Path(tempfile.mkdtemp(prefix=f"{_TEMPORARY}{key}.", dir=root))
             try:
                 _write_entry(folder, source, raw)
@@ -207,54 +202,8 @@ def obtain(key: str, source: Mapping[str, Any], convert: Callable[[], FeatureMaj
 
 def list_entries() -> list[CacheEntry]:
     """Give every readable entry of the cache, in the order of their names."""
-    found = (find_entry(path.name) for path in _entry_folders())
+    found = (find_entry(path.name) for path in entry_folders())
     return [entry for entry in found if entry is not None]
-
-
-def verify(key: str | None = None) -> list[Verification]:
-    """Check every byte of one entry, or of all.
-
-    Args:
-        key: The entry's name; None checks the whole cache.
-
-    Returns:
-        What was found, an entry each.
-
-    Raises:
-        UserError: There is no entry of that name.
-    """
-    folders = _entry_folders()
-    if key is not None:
-        chosen = [path for path in folders if path.name == key]
-        if not chosen:
-            from emosae.errors import unknown_name
-
-            raise unknown_name("converted SAE", key, [path.name for path in folders])
-        folders = chosen
-    return [Verification(path.name, path, tuple(_problems(path))) for path in folders]
-
-
-def prune(*, check: bool = False, dry_run: bool = False) -> list[Verification]:
-    """Remove what can no longer be used.
-
-    That is: leftovers of conversions that were killed, entries that cannot be read, and entries of folders
-    that are gone or have changed since.
-
-    Args:
-        check: Also verify every byte, and remove the entries that fail.
-        dry_run: Only say what would be removed.
-
-    Returns:
-        What was removed, with the reasons.
-    """
-    removed = []
-    for path in _temporary_folders(saes_root()):
-        removed.append(Verification(path.name, path, ("a conversion was stopped before its end",)))
-    for path in _entry_folders():
-        reasons = _problems(path, check=check) or _outdated(path)
-        if reasons:
-            removed.append(Verification(path.name, path, tuple(reasons)))
-    return [found for found in removed if dry_run or _remove(found.path)]
 
 
 def _write_entry(folder: Path, source: Mapping[str, Any], raw: FeatureMajor) -> None:
@@ -264,8 +213,8 @@ def _write_entry(folder: Path, source: Mapping[str, Any], raw: FeatureMajor) -> 
     free = shutil.disk_usage(folder).free
     if layout.nbytes > free:
         raise UserError(
-            f"The converted SAE needs {layout.nbytes / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free at "
-            f"{str(folder.parent)!r}. Make room there, or set EMOSAE_CACHE to a folder with more."
+            f"The converted SAE needs {layout.nbytes / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free "
+            f"at {str(folder.parent)!r}. Make room there, or set EMOSAE_CACHE to a folder with more."
         )
     with (folder / WEIGHTS_FILE).open("wb") as file:
         packed = layout.write(file)
@@ -280,6 +229,7 @@ def _write_entry(folder: Path, source: Mapping[str, Any], raw: FeatureMajor) -> 
         "arithmetic": raw.cfg.arithmetic,
         "fingerprint": packed.fingerprint,
         "checksums": packed.checksums,
+        "nbytes": layout.nbytes,
     }
     # entry.json is what makes a folder an entry, so it comes last.
     with (folder / ENTRY_FILE).open("w", encoding="utf-8") as text:
@@ -296,18 +246,20 @@ def _version() -> str:
         return "unknown"
 
 
-def _entry_folders() -> list[Path]:
+def entry_folders() -> list[Path]:
+    """Give the folders of the cache that are, or claim to be, entries."""
     root = saes_root()
     if not root.is_dir():
         return []
     return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
-def _temporary_folders(root: Path) -> list[Path]:
+def temporary_folders(root: Path) -> list[Path]:
+    """Give the folders that conversions are writing, or were when they were killed."""
     return sorted(root.glob(f"{_TEMPORARY}*")) if root.is_dir() else []
 
 
-def _key_of(path: Path) -> str:
+def key_of(path: Path) -> str:
     """The entry that a folder is, or was meant to become."""
     name = path.name
     return name.removeprefix(_TEMPORARY).rpartition(".")[0] if name.startswith(_TEMPORARY) else name
@@ -315,59 +267,13 @@ def _key_of(path: Path) -> str:
 
 def _remove_leftovers(root: Path, key: str) -> None:
     """Remove what killed conversions of this entry left; its lock is held, so nobody is writing."""
-    for path in _temporary_folders(root):
-        if _key_of(path) == key:
+    for path in temporary_folders(root):
+        if key_of(path) == key:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _remove(path: Path) -> bool:
-    """Remove a folder unless a conversion is at work on it, and say whether it is gone."""
-    with _try_lock(path.parent, _key_of(path)) as free:
-        if free:
-            with _writable(path.parent):
-                shutil.rmtree(path)
-    return free
-
-
-def _problems(path: Path, *, check: bool = True) -> list[str]:
-    from emosae.saes.weights import Weights
-
-    try:
-        entry = open_entry(path)
-        if not check:
-            return []
-        weights = Weights.open(path / WEIGHTS_FILE, entry.checksums)
-    except UserError as error:
-        return [str(error)]
-    problems = []
-    for name in weights.matrices:
-        wrong = weights.wrong_rows(name)
-        if wrong:
-            shown = ", ".join(str(row) for row in wrong[:5]) + (", …" if len(wrong) > 5 else "")
-            problems.append(f"{len(wrong)} rows of {name} do not match their checksums: {shown}")
-    if weights.fingerprint(entry.cfg.arithmetic) != entry.fingerprint:
-        problems.append("the config or the vectors are not those that the fingerprint was made of")
-    return problems
-
-
-def _outdated(path: Path) -> list[str]:
-    source = open_entry(path).source
-    if source.get("kind") != "folder":
-        return []
-    from emosae.saes.folder import folder_identity
-
-    folder = Path(source["path"])
-    try:
-        current = folder_identity(folder)
-    except (OSError, UserError):
-        return [f"its source is gone: {str(folder)!r}"]
-    if current != source["identity"]:
-        return [f"its source has changed since it was converted: {str(folder)!r}"]
-    return []
-
-
 @contextlib.contextmanager
-def _writable(root: Path) -> Iterator[None]:
+def writable(root: Path) -> Iterator[None]:
     """Turn a cache that cannot be written into a sentence."""
     try:
         yield
@@ -383,23 +289,23 @@ def _writable(root: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def _lock(root: Path, key: str) -> Iterator[None]:
     """Hold an entry's lock, waiting for whoever has it."""
-    with _try_lock(root, key, patience_s=1) as free:
+    with try_lock(root, key, patience_s=1) as free:
         if free:
             yield
             return
     log.info("Waiting for another process that is converting the SAE %s", key)
-    with _try_lock(root, key, patience_s=-1):
+    with try_lock(root, key, patience_s=-1):
         yield
 
 
 @contextlib.contextmanager
-def _try_lock(root: Path, key: str, patience_s: float = 0) -> Iterator[bool]:
+def try_lock(root: Path, key: str, patience_s: float = 0) -> Iterator[bool]:
     """Hold an entry's lock, or say that another process has it after some seconds; -1 waits for ever."""
     from filelock import FileLock, Timeout
 
     lock = FileLock(root / _LOCKS / f"{key}.lock")
     try:
-        with _writable(root):
+        with writable(root):
             (root / _LOCKS).mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=patience_s)
     except Timeout:

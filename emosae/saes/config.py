@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import Any
 
 from emosae.errors import UserError, unknown_name
@@ -15,7 +15,7 @@ __all__ = ["Activation", "Architecture", "Normalization", "SAEConfig"]
 log = logging.getLogger(__name__)
 
 
-class Activation(str, Enum):
+class Activation(StrEnum):
     """The function that turns pre-activations into feature activations."""
 
     RELU = "relu"
@@ -25,7 +25,7 @@ class Activation(str, Enum):
     GATED = "gated"
 
 
-class Architecture(str, Enum):
+class Architecture(StrEnum):
     """SAELens' names of the architectures whose arithmetic emosae knows."""
 
     STANDARD = "standard"
@@ -74,12 +74,13 @@ _REFUSED = {
     "computed or clamped alone; use SAELens' own MatchingPursuitSAE for it",
     "batchtopk": "this is a training checkpoint; save it with SAELens' save_inference_model, which makes it "
     "a jumprelu SAE",
-    "matryoshka_batchtopk": "this is a training checkpoint; save it with SAELens' save_inference_model, which "
+    "matryoshka_batchtopk": "this is a training checkpoint; save it with SAELens' save_inference_model, "
+    "which "
     "makes it a jumprelu SAE",
 }
 
 
-class Normalization(str, Enum):
+class Normalization(StrEnum):
     """What is done to an activation before it is encoded, and undone after it is decoded."""
 
     NONE = "none"
@@ -269,7 +270,9 @@ class SAEConfig:
             sae_id=sae_id,
             revision=revision,
         )
-        return read.replace(center_writing_weights=_centred(read, about("model_from_pretrained_kwargs") or {}))
+        return read.replace(
+            center_writing_weights=_centred(read, about("model_from_pretrained_kwargs") or {})
+        )
 
 
 def _is_int(value: Any) -> bool:
@@ -277,7 +280,9 @@ def _is_int(value: Any) -> bool:
 
 
 def _bad(field: str, constraint: str, value: Any) -> UserError:
-    return UserError(f"The SAE's {field} must be {constraint}, got {value!r}. Correct it in the SAE's cfg.json.")
+    return UserError(
+        f"The SAE's {field} must be {constraint}, got {value!r}. Correct it in the SAE's cfg.json."
+    )
 
 
 def _flag(cfg: Mapping[str, Any], field: str, default: bool) -> bool:
@@ -300,9 +305,7 @@ def _architecture(name: Any) -> Architecture:
 
 def _normalization(name: Any) -> Normalization:
     if name in _REFUSED_NORMALIZATIONS:
-        raise UserError(
-            f"emosae cannot use normalize_activations={name!r}: {_REFUSED_NORMALIZATIONS[name]}."
-        )
+        raise UserError(f"emosae cannot use normalize_activations={name!r}: {_REFUSED_NORMALIZATIONS[name]}.")
     try:
         return Normalization.NONE if name is None else Normalization(name)
     except ValueError:

@@ -1,4 +1,4 @@
-"""From SAELens' config and weights to one form: feature-major matrices, float32 vectors, nothing left to fold."""
+"""From SAELens' config and weights to one form: feature-major matrices, and nothing left to fold."""
 
 from __future__ import annotations
 
@@ -121,9 +121,9 @@ def convert(
     for name, shape in shapes.items():
         if tuple(state[name].shape) != shape:
             raise UserError(
-                f"The SAE's cfg.json says d_in={cfg.d_in}, d_sae={cfg.d_sae}, d_out={cfg.d_out}, so {name} must "
-                f"have shape {shape}, got {tuple(state[name].shape)}. Correct the cfg.json or take the weights "
-                "that belong to it."
+                f"The SAE's cfg.json says d_in={cfg.d_in}, d_sae={cfg.d_sae}, d_out={cfg.d_out}, so {name} "
+                f"must have shape {shape}, got {tuple(state[name].shape)}. Correct the cfg.json or take the "
+                "weights that belong to it."
             )
     cfg, factor = _settle_norm(cfg, norm_scaling_factor)
     matrices = {
@@ -143,7 +143,7 @@ def _expected_shapes(cfg: SAEConfig) -> dict[str, tuple[int, ...]]:
         "W_dec": (cfg.d_sae, cfg.d_out),
         "b_dec": (cfg.d_out,),
     }
-    shapes |= {name: (cfg.d_sae,) for name in _VECTORS[cfg.architecture.activation]}
+    shapes |= dict.fromkeys(_VECTORS[cfg.architecture.activation], (cfg.d_sae,))
     if cfg.architecture.has_skip:
         shapes["W_skip"] = (cfg.d_out, cfg.d_in)
     return shapes
@@ -179,6 +179,8 @@ def _settle_norm(cfg: SAEConfig, factor: float | None) -> tuple[SAEConfig, float
             "Pass norm_scaling_factor=sqrt(d_in) / the mean norm of the activations it was trained on."
         )
     if not 0 < factor < float("inf"):
-        raise UserError(f"norm_scaling_factor must be a positive number, got {factor!r}. Give sqrt(d_in) / mean norm.")
+        raise UserError(
+            f"norm_scaling_factor must be a positive number, got {factor!r}. Give sqrt(d_in) / mean norm."
+        )
     settled = cfg.replace(normalize_activations=Normalization.NONE, norm_scaling_factor=float(factor))
     return settled, float(factor)

@@ -31,15 +31,21 @@ def check_folder(folder: Path) -> Path:
         UserError: It is missing, is a file, or lacks its config or weights.
     """
     if not folder.exists():
-        raise MissingFileError.at("The SAE folder", folder, "Give a folder in SAELens' layout, with a cfg.json.")
+        raise MissingFileError.at(
+            "The SAE folder", folder, "Give a folder in SAELens' layout, with a cfg.json."
+        )
     if not folder.is_dir():
         raise UserError(
-            f"The SAE must be a folder with a cfg.json and sae_weights.safetensors, got the file {str(folder)!r}. "
-            "Give the folder that holds it."
+            "The SAE must be a folder with a cfg.json and sae_weights.safetensors, got the file "
+            f"{str(folder)!r}. Give the folder that holds it."
         )
     if not (folder / CFG_FILE).is_file():
         inner = sorted(path.parent.relative_to(folder).as_posix() for path in folder.glob(f"*/{CFG_FILE}"))
-        hint = f"Give one of the folders in it: {', '.join(inner[:8])}." if inner else "Give a folder that has one."
+        hint = (
+            f"Give one of the folders in it: {', '.join(inner[:8])}."
+            if inner
+            else "Give a folder that has one."
+        )
         raise MissingFileError(f"The SAE folder {str(folder)!r} has no {CFG_FILE}. {hint}")
     for name in WEIGHTS_FILES:
         if (folder / name).is_file():
@@ -47,7 +53,8 @@ def check_folder(folder: Path) -> Path:
     others = sorted(path.name for path in folder.iterdir() if path.suffix in (".pt", ".pth", ".bin", ".npz"))
     found = f" It holds {', '.join(others[:5])}, which emosae does not read." if others else ""
     raise MissingFileError(
-        f"The SAE folder {str(folder)!r} has no {WEIGHTS_FILES[0]}.{found} Save the SAE with SAELens' save_model."
+        f"The SAE folder {str(folder)!r} has no {WEIGHTS_FILES[0]}.{found} Save the SAE with SAELens' "
+        "save_model."
     )
 
 
@@ -120,7 +127,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise UserError(f"{str(path)!r} is not JSON ({error}). Save the SAE with SAELens' save_model.") from error
+        raise UserError(
+            f"{str(path)!r} is not JSON ({error}). Save the SAE with SAELens' save_model."
+        ) from error
     if not isinstance(content, dict):
         raise UserError(
             f"{str(path)!r} must hold a table of fields, got a {type(content).__name__}. "

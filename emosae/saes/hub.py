@@ -43,8 +43,8 @@ def download_folder(repo_id: str, path: str, *, revision: str | None) -> Path:
             if not absent or isinstance(error.__cause__, LocalEntryNotFoundError):
                 raise
     raise UserError(
-        f"The folder {path!r} of {repo_id} holds none of {', '.join(WEIGHTS_FILES)}, so it is not in SAELens' "
-        "layout. If SAELens' registry has it, load it by its release and sae_id."
+        f"The folder {path!r} of {repo_id} holds none of {', '.join(WEIGHTS_FILES)}, so it is not in "
+        "SAELens' layout. If SAELens' registry has it, load it by its release and sae_id."
     )
 
 
@@ -62,23 +62,32 @@ def plain_hub_errors(what: str) -> Iterator[None]:
         ) from error
     except errors.RepositoryNotFoundError as error:
         raise UserError(
-            f"There is no Hugging Face repository for {what}, or it is private. Check its name, or log in with "
-            "`hf auth login`."
+            f"There is no Hugging Face repository for {what}, or it is private. Check its name, or log in "
+            "with `hf auth login`."
         ) from error
     except errors.RevisionNotFoundError as error:
-        raise UserError(f"The revision that was asked for does not exist for {what}. Check it on its page.") from error
+        raise UserError(
+            f"The revision that was asked for does not exist for {what}. Check it on its page."
+        ) from error
     except errors.HFValidationError as error:
         raise UserError(f"{what} is not a Hugging Face name ({error}). Give owner/name.") from error
     except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled) as error:
         raise UserError(
-            f"{what} is not on this machine and cannot be fetched now: there is no connection to Hugging Face, or "
-            "HF_HUB_OFFLINE is set. Load it once while connected; after that emosae needs no network for it."
+            f"{what} is not on this machine and cannot be fetched now: there is no connection to Hugging "
+            "Face, or HF_HUB_OFFLINE is set. Load it once while connected; after that emosae needs no "
+            "network for it."
         ) from error
     except errors.EntryNotFoundError as error:
-        raise UserError(f"{what} does not exist on Hugging Face. Check the path on the repository's page.") from error
+        raise UserError(
+            f"{what} does not exist on Hugging Face. Check the path on the repository's page."
+        ) from error
     except (errors.HfHubHTTPError, ConnectionError, TimeoutError) as error:
-        raise UserError(f"{what} could not be fetched: {error}. Check the connection and try again.") from error
+        raise UserError(
+            f"{what} could not be fetched: {error}. Check the connection and try again."
+        ) from error
     except OSError as error:
         if not type(error).__module__.startswith(("requests", "urllib3", "httpx")):
             raise
-        raise UserError(f"{what} could not be fetched: {error}. Check the connection and try again.") from error
+        raise UserError(
+            f"{what} could not be fetched: {error}. Check the connection and try again."
+        ) from error

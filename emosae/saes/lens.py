@@ -97,7 +97,9 @@ def _saelens(what: str) -> Iterator[None]:
     for warning in caught:
         # What these two say is seen to: centring in encode, the factor in convert.
         known = ("model_from_pretrained_kwargs", "norm_scaling_factor not found")
-        if issubclass(warning.category, UserWarning) and not any(part in str(warning.message) for part in known):
+        if issubclass(warning.category, UserWarning) and not any(
+            part in str(warning.message) for part in known
+        ):
             log.warning("SAELens about %s: %s", what, warning.message)
 
 

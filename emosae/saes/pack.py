@@ -29,7 +29,7 @@ def checksum_name(matrix: str) -> str:
 
 def raw_bytes(tensor: Tensor) -> memoryview:
     """Give the bytes of a contiguous CPU tensor, without a copy."""
-    return memoryview(tensor.contiguous().view(-1).view(torch.uint8).numpy())
+    return tensor.contiguous().view(-1).view(torch.uint8).numpy().data
 
 
 def row_checksums(rows: Tensor) -> np.ndarray:
@@ -110,7 +110,9 @@ def plan(raw: FeatureMajor) -> PackPlan:
         (name, torch.float32, tuple(vector.shape)) for name, vector in raw.vectors.items()
     ]
     tensors.append(("decoder_norm", torch.float32, (raw.cfg.d_sae,)))
-    tensors += [(checksum_name(name), torch.uint32, matrix.shape[:1]) for name, matrix in raw.matrices.items()]
+    tensors += [
+        (checksum_name(name), torch.uint32, matrix.shape[:1]) for name, matrix in raw.matrices.items()
+    ]
     tensors += [(name, dtypes[name], matrix.shape) for name, matrix in raw.matrices.items()]
     tensors.sort(key=lambda tensor: -tensor[1].itemsize)
 

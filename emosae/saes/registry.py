@@ -1,4 +1,4 @@
-"""SAELens' registry of releases, read from its data file: no network, and not the seconds its import takes."""
+"""SAELens' registry of releases, read from its data file: no network, and not SAELens' own import."""
 
 from __future__ import annotations
 

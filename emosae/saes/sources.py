@@ -64,7 +64,9 @@ def entry_of_repository(
 ) -> cache.CacheEntry:
     """Give the entry of a folder of a Hugging Face repository."""
     if repo_id.count("/") != 1:
-        raise UserError(f"The repository must be owner/name, got {repo_id!r}. Copy it from its Hugging Face page.")
+        raise UserError(
+            f"The repository must be owner/name, got {repo_id!r}. Copy it from its Hugging Face page."
+        )
     path = path.strip("/")
     identity = {
         "repo_id": repo_id,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -45,31 +46,40 @@ class SparseFeatures:
         (3, [1, 2])
     """
 
-    crow: Int[Tensor, "n_rows+1"]
-    indices: Int[Tensor, "nnz"]
-    values: Float[Tensor, "nnz"]
+    crow: Int[Tensor, " n_rows+1"]
+    indices: Int[Tensor, " nnz"]
+    values: Float[Tensor, " nnz"]
     shape: tuple[int, ...]
-    scale: Float[Tensor, "n_rows"] | None = None
-    shift: Float[Tensor, "n_rows"] | None = None
-    features: Int[Tensor, "n_columns"] | None = None
+    scale: Float[Tensor, " n_rows"] | None = None
+    shift: Float[Tensor, " n_rows"] | None = None
+    features: Int[Tensor, " n_columns"] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(int(size) for size in self.shape))
         if not self.shape or any(size < 0 for size in self.shape):
-            raise UserError(f"The shape must be leading dimensions and a number of columns, got {self.shape}.")
+            raise UserError(
+                f"The shape must be leading dimensions and a number of columns, got {self.shape}."
+            )
         n_rows = len(self)
         if self.crow.dtype != torch.int64 or self.indices.dtype not in (torch.int32, torch.int64):
             raise UserError(
-                f"crow must be int64 and indices int32 or int64, got {self.crow.dtype} and {self.indices.dtype}."
+                f"crow must be int64 and indices int32 or int64, got {self.crow.dtype} and "
+                f"{self.indices.dtype}."
             )
-        if self.crow.shape != (n_rows + 1,) or self.indices.ndim != 1 or self.indices.shape != self.values.shape:
+        if (
+            self.crow.shape != (n_rows + 1,)
+            or self.indices.ndim != 1
+            or self.indices.shape != self.values.shape
+        ):
             raise UserError(
                 f"crow must have one entry more than the {n_rows} rows, and indices and values one length, "
                 f"got {tuple(self.crow.shape)}, {tuple(self.indices.shape)} and {tuple(self.values.shape)}."
             )
         ends = (int(self.crow[0]), int(self.crow[-1]))
         if ends != (0, self.nnz) or bool((self.crow[1:] < self.crow[:-1]).any()):
-            raise UserError(f"crow must rise from 0 to the number of slots ({self.nnz}), got {ends[0]} to {ends[1]}.")
+            raise UserError(
+                f"crow must rise from 0 to the number of slots ({self.nnz}), got {ends[0]} to {ends[1]}."
+            )
         if self.nnz:
             low, high = (int(bound) for bound in torch.aminmax(self.indices))
             if low < 0 or high >= self.shape[-1]:
@@ -77,13 +87,21 @@ class SparseFeatures:
         for name in ("scale", "shift"):
             part = getattr(self, name)
             if part is not None and part.shape != (n_rows,):
-                raise UserError(f"{name} must have one number for each of {n_rows} rows, got {tuple(part.shape)}.")
+                raise UserError(
+                    f"{name} must have one number for each of {n_rows} rows, got {tuple(part.shape)}."
+                )
         if self.features is not None and self.features.shape != self.shape[-1:]:
-            raise UserError(f"features must name each of the {self.shape[-1]} columns, got {len(self.features)}.")
+            raise UserError(
+                f"features must name each of the {self.shape[-1]} columns, got {len(self.features)}."
+            )
 
     @classmethod
     def from_dense(
-        cls, dense: Float[Tensor, "*lead columns"], *, scale: Tensor | None = None, shift: Tensor | None = None
+        cls,
+        dense: Float[Tensor, "*lead columns"],
+        *,
+        scale: Tensor | None = None,
+        shift: Tensor | None = None,
     ) -> SparseFeatures:
         """Keep the non-zeros of a dense tensor.
 
@@ -97,10 +115,8 @@ class SparseFeatures:
         """
         flat = dense.reshape(-1, dense.shape[-1])
         rows, columns = flat.nonzero(as_tuple=True)
-        crow = torch.zeros(len(flat) + 1, dtype=torch.int64, device=dense.device)
-        torch.cumsum(torch.bincount(rows, minlength=len(flat)), 0, out=crow[1:])
         return cls(
-            crow=crow,
+            crow=_crow(rows, len(flat)),
             indices=columns.to(torch.int32),
             values=flat[rows, columns],
             shape=tuple(dense.shape),
@@ -111,9 +127,8 @@ class SparseFeatures:
     def __len__(self) -> int:
         return math.prod(self.shape[:-1])
 
-    def __iter__(self) -> Iterator[tuple[Int[Tensor, "slots"], Float[Tensor, "slots"]]]:
-        bounds = self.crow.tolist()
-        for start, end in zip(bounds[:-1], bounds[1:], strict=True):
+    def __iter__(self) -> Iterator[tuple[Int[Tensor, " slots"], Float[Tensor, " slots"]]]:
+        for start, end in itertools.pairwise(self.crow.tolist()):
             yield self.indices[start:end], self.values[start:end]
 
     def __repr__(self) -> str:
@@ -130,12 +145,12 @@ class SparseFeatures:
         return self.values.device
 
     @property
-    def l0(self) -> Int[Tensor, "*lead"]:
+    def l0(self) -> Int[Tensor, " *lead"]:
         """The number of slots of each row, in the leading shape."""
         return self.crow.diff().reshape(self.shape[:-1])
 
     @property
-    def row_indices(self) -> Int[Tensor, "nnz"]:
+    def row_indices(self) -> Int[Tensor, " nnz"]:
         """The row of each slot."""
         rows = torch.arange(len(self), device=self.device)
         return torch.repeat_interleave(rows, self.crow.diff(), output_size=self.nnz)
@@ -156,18 +171,65 @@ class SparseFeatures:
         shape = (len(self), self.shape[-1])
         return csr_array((narrow.numpy(), indices.numpy(), crow.numpy()), shape=shape)
 
+    def reshape(self, *lead: int) -> SparseFeatures:
+        """Give the same rows with other leading dimensions."""
+        return replace(self, shape=(*lead, self.shape[-1]))
+
+    def columns(self, columns: Int[Tensor, " n_columns"]) -> SparseFeatures:
+        """Pick columns, in the order given; repeats are allowed.
+
+        Args:
+            columns: Column numbers, int64.
+
+        Returns:
+            The rows of those columns alone; its `features` names them.
+        """
+        wanted, place = torch.unique(columns, return_inverse=True)
+        if not len(wanted):
+            kept = at = torch.empty(0, dtype=torch.int64, device=self.device)
+        else:
+            at = torch.searchsorted(wanted, self.indices.to(torch.int64)).clamp(max=len(wanted) - 1)
+            kept = (wanted[at] == self.indices).nonzero().view(-1)
+            at = at[kept]
+        # Each kept slot goes to every place that asked for its column.
+        copies = torch.bincount(place, minlength=len(wanted))
+        places = torch.argsort(place, stable=True)
+        repeats = copies[at]
+        first_place = (copies.cumsum(0) - copies)[at] - (repeats.cumsum(0) - repeats)
+        total = int(repeats.sum())
+        position = torch.arange(total, device=self.device)
+        position += torch.repeat_interleave(first_place, repeats, output_size=total)
+        rows = torch.repeat_interleave(self.row_indices[kept], repeats, output_size=total)
+        return replace(
+            self,
+            crow=_crow(rows, len(self)),
+            indices=places[position].to(torch.int32),
+            values=torch.repeat_interleave(self.values[kept], repeats, output_size=total),
+            shape=(*self.shape[:-1], len(columns)),
+            features=columns if self.features is None else self.features[columns],
+        )
+
     def to(self, device: str | torch.device) -> SparseFeatures:
         """Give the same features on another device."""
 
         def move(part: Tensor | None) -> Tensor | None:
             return None if part is None else part.to(device)
 
-        return SparseFeatures(
+        if torch.device(device) == self.device:
+            return self
+        return replace(
+            self,
             crow=self.crow.to(device),
             indices=self.indices.to(device),
             values=self.values.to(device),
-            shape=self.shape,
             scale=move(self.scale),
             shift=move(self.shift),
             features=move(self.features),
         )
+
+
+def _crow(rows: Tensor, n_rows: int) -> Tensor:
+    """Where each row begins, given the row of each slot in rising order."""
+    crow = torch.zeros(n_rows + 1, dtype=torch.int64, device=rows.device)
+    torch.cumsum(torch.bincount(rows, minlength=n_rows), 0, out=crow[1:])
+    return crow

@@ -43,7 +43,9 @@ class Weights:
         self._checksums: dict[str, np.ndarray] = {}
         self._checked: dict[str, np.ndarray] = {}
         for name in self._tensors:
-            if name not in self._matrices and zlib.crc32(raw_bytes(self._tensors[name])) != checksums.get(name):
+            if name not in self._matrices and zlib.crc32(raw_bytes(self._tensors[name])) != checksums.get(
+                name
+            ):
                 raise self._corrupt(f"The tensor {name}")
         for name in self._matrices:
             self._checksums[name] = self._tensors[checksum_name(name)].numpy()
@@ -70,7 +72,7 @@ class Weights:
         return cls(mapped, checksums, str(path))
 
     @property
-    def vectors(self) -> dict[str, Float[Tensor, "..."]]:
+    def vectors(self) -> dict[str, Float[Tensor, " ..."]]:
         """The vectors by name, float32."""
         hidden = {checksum_name(name) for name in self._matrices} | set(self._matrices)
         return {name: tensor for name, tensor in self._tensors.items() if name not in hidden}
@@ -92,7 +94,7 @@ class Weights:
             _advise(self._buffer, "MADV_NORMAL")
         return self._tensors[name]
 
-    def rows(self, name: str, rows: Int[Tensor, "n"]) -> Float[Tensor, "n n_columns"]:
+    def rows(self, name: str, rows: Int[Tensor, " n"]) -> Float[Tensor, "n n_columns"]:
         """Give a copy of some rows of a matrix; those, and no others, are read and checked."""
         self._check(name, rows.numpy())
         return self._tensors[name][rows]

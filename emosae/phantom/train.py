@@ -1,0 +1,161 @@
+"""`python -m emosae.phantom.train --out DIR`: from nothing to the shipped phantom, from one seed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from emosae.phantom.language_model import ModelRecipe, encode_passages, mean_loss, new_model, train_model
+from emosae.phantom.sae_training import Architecture, SAERecipe, collect_activations, save_sae, train_sae
+from emosae.phantom.tokenizer import train_tokenizer
+
+if TYPE_CHECKING:
+    from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+__all__ = ["QUICK", "Recipe", "SHIPPED", "load_phantom", "train"]
+
+_LOG = logging.getLogger(__name__)
+MODEL_NAME = "emosae-phantom"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """Everything that decides what the phantom becomes."""
+
+    seed: int = 0
+    vocab_size: int = 6000
+    tokenizer_passages: int = 20_000
+    model: ModelRecipe = ModelRecipe()
+    saes: tuple[SAERecipe, ...] = (
+        SAERecipe(layer=1, architecture=Architecture.JUMPRELU),
+        SAERecipe(layer=2, architecture=Architecture.JUMPRELU),
+        SAERecipe(layer=2, architecture=Architecture.TOPK),
+    )
+    sae_passages: int = 12_000
+    heldout_passages: int = 400
+
+
+SHIPPED = Recipe(model=ModelRecipe(n_passages=40_000, batch_tokens=2048))
+"""The recipe of the weights in the package."""
+
+QUICK = Recipe(
+    vocab_size=3000,
+    tokenizer_passages=1000,
+    model=ModelRecipe(d_model=64, n_layers=3, n_heads=2, d_mlp=128, n_passages=600),
+    saes=tuple(replace(sae, d_sae=256, k=8, n_steps=30, batch=512) for sae in Recipe().saes),
+    sae_passages=200,
+    heldout_passages=40,
+)
+"""A recipe that shows in a minute that everything runs; its model knows next to nothing."""
+
+
+def load_phantom(folder: Path) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
+    """Load a phantom's model and tokenizer from its `model` folder, in float32."""
+    from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    return LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32).eval(), tokenizer
+
+
+def _save_model(model: LlamaForCausalLM, folder: Path) -> None:
+    """Store the weights in float16, to be read as float32."""
+    model.half().save_pretrained(folder)
+    path = folder / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config.pop("torch_dtype", None)
+    config["dtype"] = "float32"
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def train(out: Path, recipe: Recipe, *, device: str = "cpu", keep_model: bool = False) -> dict[str, object]:
+    """Make a phantom.
+
+    Args:
+        out: Folder for `model/`, one folder for each SAE, and `training.json`.
+        recipe: What to make.
+        device: Where to train.
+        keep_model: Use the model that is already in `out` and train the SAEs alone.
+
+    Returns:
+        What `training.json` says: the recipe, the losses, the SAEs' figures and the seconds taken.
+    """
+    start = time.perf_counter()
+    model_folder = out / "model"
+    seconds: dict[str, float] = {}
+    if not keep_model:
+        tokenizer = train_tokenizer(
+            model_folder, vocab_size=recipe.vocab_size, n_passages=recipe.tokenizer_passages, seed=recipe.seed
+        )
+        torch.manual_seed(recipe.seed)
+        model = new_model(tokenizer, recipe.model)
+        rows = encode_passages(tokenizer, "train", recipe.model.n_passages, recipe.seed)
+        seconds["text"] = time.perf_counter() - start
+
+        def checkpoint(step: int, steps: int, _loss: float) -> None:
+            if step % max(1, steps // 5) == 0:
+                torch.save(model.state_dict(), out / "checkpoint.pt")
+
+        train_model(model, rows, recipe.model, seed=recipe.seed, device=device, on_step=checkpoint)
+        _save_model(model.cpu(), model_folder)
+        (out / "checkpoint.pt").unlink(missing_ok=True)
+        seconds["model"] = time.perf_counter() - start - seconds["text"]
+    # The SAEs are trained on the model as it is stored.
+    model, tokenizer = load_phantom(model_folder)
+    model.to(device)
+    heldout = encode_passages(tokenizer, "heldout", recipe.heldout_passages, recipe.seed)
+    loss = mean_loss(model, heldout, device)
+    _LOG.info("held-out loss %.4f nats per token", loss)
+    rows = encode_passages(tokenizer, "sae", recipe.sae_passages, recipe.seed)
+    data = collect_activations(model, rows, sorted({sae.layer for sae in recipe.saes}), device)
+    figures = {}
+    for sae_recipe in recipe.saes:
+        sae = train_sae(data[sae_recipe.layer], sae_recipe, seed=recipe.seed, device=device)
+        save_sae(sae, out / sae_recipe.folder, MODEL_NAME)
+        figures[sae_recipe.folder] = {
+            "explained_variance": round(sae.explained_variance, 4),
+            "l0": round(sae.l0, 2),
+            "live_features": sae.live,
+        }
+        _LOG.info("%s %s", sae_recipe.folder, figures[sae_recipe.folder])
+    seconds["total"] = time.perf_counter() - start
+    report: dict[str, object] = {
+        "recipe": asdict(recipe),
+        "heldout_loss": round(loss, 4),
+        "saes": figures,
+        "seconds": {name: round(value) for name, value in seconds.items()},
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+    }
+    (out / "training.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    return report
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the recipe from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m emosae.phantom.train", description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="folder for the model and its SAEs")
+    parser.add_argument("--quick", action="store_true", help="a minute's run on a toy recipe")
+    parser.add_argument("--saes-only", action="store_true", help="keep the model that is in --out")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves torch's own number")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    options.out.mkdir(parents=True, exist_ok=True)
+    recipe = replace(QUICK if options.quick else SHIPPED, seed=options.seed)
+    train(options.out, recipe, device=options.device, keep_model=options.saes_only)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

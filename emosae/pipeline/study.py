@@ -1,0 +1,182 @@
+"""One study: its stages in order, each computed once, taken from memory or from an earlier run."""
+
+from __future__ import annotations
+
+import logging
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import polars as pl
+
+from emosae.artifacts import load_result, read_json
+from emosae.config import Config, as_dict
+from emosae.errors import UserError
+from emosae.features import Reading, model_fingerprint
+from emosae.geometry import Geometry, concept_matrix, study_geometry
+from emosae.lens import Lens, open_lens
+from emosae.models import Site
+from emosae.pipeline.inputs import Inputs
+from emosae.pipeline.readings import FeaturesResult, describe, read_words
+from emosae.progress import progress
+from emosae.ratings import RatingsResult, study_ratings
+from emosae.selection import Selection, select_features
+
+__all__ = ["Study", "select_words"]
+
+log = logging.getLogger(__name__)
+Result = TypeVar("Result")
+# what must be equal for a stage's result to be taken over from an earlier run
+_DETERMINES = {
+    "select": ("model", "sae", "concepts", "language", "features", "selection"),
+    "geometry": ("model", "sae", "concepts", "language", "features", "selection", "norms", "geometry"),
+    "ratings": ("model", "sae", "concepts", "language", "features", "selection", "norms", "ratings"),
+}
+
+
+class Study:
+    """The stages of one study; each is computed when it is first asked for.
+
+    Args:
+        config: The study.
+        inputs: Its words and human data.
+        lens: The model with its SAEs; None opens what `config` names when a stage needs it.
+    """
+
+    def __init__(self, config: Config, inputs: Inputs, lens: Lens | None = None) -> None:
+        self.config = config
+        self.inputs = inputs
+        self._lens = lens
+        self._earlier = Path(config.reuse) if config.reuse else None
+
+    @cached_property
+    def lens(self) -> Lens:
+        """The model with its SAEs."""
+        if self._lens is not None:
+            return self._lens
+        config = self.config
+        name = config.name or (config.preset if config.preset != "custom" else Path(config.model.name).name)
+        return open_lens(config.model, config.sae, name=name, concepts=config.concepts.name)
+
+    @cached_property
+    def model_id(self) -> str:
+        """The model's fingerprint."""
+        return model_fingerprint(self.lens.model, self.lens.tokenizer)
+
+    @cached_property
+    def _words(self) -> tuple[dict[Site, Reading], pl.DataFrame]:
+        settings = self.config.features
+        return read_words(
+            self.lens,
+            self.inputs.word_sets(),
+            templates=settings.templates,
+            config=settings,
+            model_id=self.model_id,
+            what="concept words",
+        )
+
+    @cached_property
+    def features(self) -> dict[str, FeaturesResult]:
+        """What fires for each word, by site."""
+        readings, coverage = self._words
+        return {str(site): describe(reading.features, coverage) for site, reading in readings.items()}
+
+    @cached_property
+    def selection(self) -> dict[str, Selection]:
+        """The features of each concept, by site."""
+        earlier = self._take_over("select", Selection)
+        if earlier is not None:
+            return earlier
+        readings, _ = self._words
+        return {str(site): select_words(self.inputs, reading, self.config) for site, reading in readings.items()}
+
+    @cached_property
+    def geometry(self) -> dict[str, Geometry]:
+        """The emotion space beside human judgements and its baselines, by site."""
+        earlier = self._take_over("geometry", Geometry)
+        if earlier is not None:
+            return earlier
+        readings, _ = self._words
+        results = {}
+        for site, reading in readings.items():
+            spaces = self._spaces(reading, self.selection[str(site)])
+            results[str(site)] = study_geometry(
+                spaces, self.inputs.concepts.concepts, self.inputs.human, config=self.config.geometry
+            )
+        return results
+
+    def _spaces(self, reading: Reading, selection: Selection) -> dict[str, np.ndarray]:
+        """Describe each concept by the emotion space's features and by each baseline, language by language."""
+        concepts, words, items = self.inputs.concepts.concepts, self.inputs.concepts.words, reading.features.items
+        space = selection.features("space")
+        several = len(self.config.language) > 1
+        spaces = {}
+        for language in self.config.language:
+            end = f"_{language}" if several else ""
+            common = {"language": language, "concepts": concepts}
+            spaces[f"features{end}"] = concept_matrix(reading.features.csr, items, words, features=space, **common)
+            for name, values in reading.dense.items():
+                spaces[f"{name}{end}"] = concept_matrix(np.asarray(values), items, words, **common)
+        return spaces
+
+    @cached_property
+    def ratings(self) -> dict[str, RatingsResult]:
+        """Valence and arousal predicted from features and from the baselines, by site."""
+        earlier = self._take_over("ratings", RatingsResult)
+        if earlier is not None:
+            return earlier
+        rated = pl.concat([each.table for each in self.inputs.ratings], how="diagonal_relaxed")
+        settings = self.config.features
+        readings, self.rating_coverage = read_words(
+            self.lens,
+            {each.name: each.table.select("language", "word") for each in self.inputs.ratings},
+            templates=settings.rating_templates,
+            config=settings,
+            model_id=self.model_id,
+            what="rated words",
+        )
+        results = {}
+        for site, reading in readings.items():
+            table = reading.features.items.join(rated, on=["language", "word"], how="left", maintain_order="left")
+            with progress(f"predicting ratings at {site}", 1) as step:
+                results[str(site)] = study_ratings(
+                    {"features": reading.features.csr} | {name: np.asarray(v) for name, v in reading.dense.items()},
+                    table,
+                    config=self.config.ratings,
+                )
+                step(1)
+        return results
+
+    rating_coverage: pl.DataFrame | None = None
+
+    def _take_over(self, stage: str, kind: type[Result]) -> dict[str, Result] | None:
+        """Read a stage's result from the earlier run, where that run had the same settings."""
+        if self._earlier is None or not (self._earlier / "tables" / f"{stage}.json").is_file():
+            return None
+        before = read_json(self._earlier / "manifest.json")["config"]
+        now: dict[str, Any] = as_dict(self.config)
+        for key in _DETERMINES[stage]:
+            if before.get(key) != now[key]:
+                raise UserError(
+                    f"The earlier run {self._earlier} has other settings under {key!r}, so its {stage} stage does not "
+                    "fit this study. Leave out reuse=, or use the earlier run's settings."
+                )
+        log.info("%s taken over from %s", stage, self._earlier)
+        return load_result(self._earlier, stage, kind)
+
+
+def select_words(inputs: Inputs, reading: Reading, config: Config) -> Selection:
+    """Select each concept's features from the readings of the study's words.
+
+    The control set's words count for density and among the words that fire a feature, never as positives or
+    negatives, so that the control stays untouched by the selection.
+    """
+    return select_features(
+        reading.features.csr,
+        reading.features.items,
+        inputs.concepts.words,
+        inputs.neutral.words if inputs.neutral is not None else None,
+        languages=config.language,
+        config=config.selection,
+    )

@@ -1,0 +1,189 @@
+"""What was read, what was lost on the way, and how to run it again."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from emosae.report.page import Block, Code, Column, Listing, Missing, Paragraph, Section, Table
+from emosae.report.source import Run, part
+from emosae.report.text import count, number, plain, shorten, words_of
+
+__all__ = ["about", "coverage_section", "rerun_section", "title_of"]
+
+_QUIET = ("concepts", "norms")  # long groups of the settings; the manifest has them in full
+
+
+def title_of(run: Run) -> str:
+    """Name the study: its own name, else the preset's or the model's."""
+    name = run.config.get("name") or part(run.manifest, "inputs").get("name")
+    name = name or part(run.config, "model").get("name") or run.folder.resolve().name
+    concepts = part(run.config, "concepts")
+    what = concepts.get("title") or concepts.get("name")
+    return f"{shorten(name, 80)}: {shorten(what, 80)}" if what else shorten(name, 80)
+
+
+def about(run: Run) -> dict[str, Any]:
+    """Return title, subtitle and footer of the page, and whether the model is the embedded one."""
+    model = part(run.config, "model").get("name")
+    pieces = [f"Model {shorten(model, 80)}"] if model else []
+    saes = _sae_names(run)
+    if saes:
+        pieces.append(f"{'autoencoder' if len(saes) == 1 else 'autoencoders'} {', '.join(saes)}")
+    if run.stages:
+        pieces.append(f"read at {', '.join(shorten(site, 60) for site in run.stages)}")
+    if run.languages:
+        pieces.append(f"{'language' if len(run.languages) == 1 else 'languages'} {', '.join(run.languages)}")
+    started = str(run.manifest.get("started") or "")[:10]
+    version = part(part(run.manifest, "environment"), "packages").get("emosae")
+    footer = "Drawn by emosae" + (f" {version}" if version else "")
+    return {
+        "title": title_of(run),
+        "subtitle": " · ".join([*pieces, *([started] if started else [])]),
+        "phantom": run.is_phantom,
+        "footer": f"{footer} from the tables of this run. This file needs no network.",
+    }
+
+
+def _sae_names(run: Run) -> list[str]:
+    listed = part(part(run.manifest, "inputs"), "saes")
+    names = [each.get("name") if isinstance(each, Mapping) else each for each in listed.values()]
+    return [shorten(name, 80) for name in names if name]
+
+
+def coverage_section(run: Run) -> Section:
+    """Build the section on words that were lost and on what a reader must know."""
+    coverage = run.manifest.get("coverage")
+    tables = _coverage_tables(coverage)
+    blocks: list[Block] = []
+    if tables:
+        blocks.append(
+            Paragraph(
+                "A word whose tokens are unknown to the model's tokenizer cannot be read and is left out. Results speak "
+                "for the words that remain.",
+                quiet=True,
+            )
+        )
+        blocks += tables
+    else:
+        blocks.append(Missing("This run's manifest holds no count of the words that the tokenizer knows."))
+    notes = [str(note) for note in run.manifest.get("notes") or []]
+    notes += [note for note in _stage_notes(run) if note not in notes]
+    if notes:
+        blocks += [Paragraph("What to keep in mind when reading these results:"), Listing(notes)]
+    return Section(anchor="coverage", title="Words that were read, and notes", blocks=blocks)
+
+
+def _coverage_tables(coverage: Any) -> list[Block]:
+    if isinstance(coverage, list):
+        coverage = {"words": coverage}
+    if not isinstance(coverage, Mapping):
+        return []
+    named = {"concepts": "Words of the concept sets", "ratings": "Words that people rated"}
+    blocks: list[Block] = []
+    for name, rows in coverage.items():
+        if isinstance(rows, Mapping):
+            rows = [rows]  # noqa: PLW2901
+        if not isinstance(rows, list) or not rows or not all(isinstance(row, Mapping) for row in rows):
+            continue
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        caption = named.get(name, words_of(name).capitalize())
+        texts = [key for key in columns if any(isinstance(row.get(key), str) for row in rows)]
+        blocks.append(
+            Table(
+                caption=caption,
+                columns=[Column(_heading(key), key not in texts) for key in columns],
+                rows=[[_cell(key, row.get(key)) for key in columns] for row in rows],
+            )
+        )
+    return blocks
+
+
+def _heading(key: str) -> str:
+    known = {"n_words": "words", "n_unknown": "not in the tokenizer", "n_read": "read", "coverage": "share read"}
+    return known.get(key, words_of(key))
+
+
+def _cell(key: str, value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return plain(value)
+    if isinstance(value, int):
+        return count(value)
+    return number(value) if isinstance(value, float) else shorten(value, 80)
+
+
+def _stage_notes(run: Run) -> list[str]:
+    """Collect the notes that the stages themselves left, with the site where there are several."""
+    found = []
+    for site, stages in run.stages.items():
+        start = f"{shorten(site, 60)}: " if len(run.stages) > 1 else ""
+        for stage in stages.values():
+            table = stage.table("notes")
+            texts: Sequence[Any] = []
+            if "note" in table.columns:
+                topics = table["topic"].to_list() if "topic" in table.columns else [""] * table.height
+                pairs = zip(topics, table["note"].to_list(), strict=True)
+                texts = [f"{topic}: {note}" if topic else note for topic, note in pairs]
+            elif isinstance(stage.values.get("notes"), list):
+                texts = stage.values["notes"]
+            found += [start + shorten(text, 600) for text in texts]
+    return list(dict.fromkeys(found))
+
+
+def rerun_section(run: Run) -> Section:
+    """Build the section with everything needed to run the study again."""
+    manifest = run.manifest
+    blocks: list[Block] = []
+    command = manifest.get("command")
+    if isinstance(command, list) and command:
+        blocks.append(Code("The command that made this run:", shlex.join(str(word) for word in command)))
+    elif isinstance(manifest.get("overrides"), list):
+        words = ["emosae", str(manifest.get("stage", "run")), *map(str, manifest["overrides"])]
+        blocks.append(Code("This run was one job of a sweep; alone it is:", shlex.join(words)))
+    blocks += [
+        Code("The same run from its manifest, which lies beside this file:", "emosae run --from manifest.json"),
+        Code("This report again, without the model, from the run's folder:", "emosae report ."),
+    ]
+    blocks += _environment_table(run) + _inputs_table(run) + _settings_table(run)
+    return Section(anchor="again", title="Run it again", blocks=blocks)
+
+
+def _pairs(caption: str, rows: list[tuple[str, str]], *, folded: bool) -> list[Block]:
+    if not rows:
+        return []
+    columns = [Column("What", False), Column("Value", False)]
+    return [Table(caption=caption, columns=columns, rows=[list(row) for row in rows], folded=folded)]
+
+
+def _environment_table(run: Run) -> list[Block]:
+    environment = part(run.manifest, "environment")
+    rows = [(key, str(run.manifest[key])) for key in ("started", "finished") if run.manifest.get(key)]
+    rows += [("python", str(environment["python"]))] if environment.get("python") else []
+    rows += [(str(key), str(value)) for key, value in part(environment, "packages").items() if value]
+    rows += [(str(key), plain(value)) for key, value in part(environment, "machine").items() if value is not None]
+    return _pairs("Versions and machine", [(shorten(a, 60), shorten(b, 120)) for a, b in rows], folded=True)
+
+
+def _flat(values: Mapping[str, Any], start: str = "") -> list[tuple[str, str]]:
+    rows = []
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            rows += _flat(value, f"{start}{key}.")
+        else:
+            rows.append((shorten(f"{start}{key}", 120), shorten(plain(value), 300)))
+    return rows
+
+
+def _inputs_table(run: Run) -> list[Block]:
+    return _pairs("Model, autoencoders and human data by fingerprint", _flat(part(run.manifest, "inputs")), folded=True)
+
+
+def _settings_table(run: Run) -> list[Block]:
+    shown = {key: value for key, value in run.config.items() if key not in _QUIET}
+    concepts = {k: v for k, v in part(run.config, "concepts").items() if k != "languages" and not isinstance(v, Mapping)}
+    norms = {name: part(part(run.config, "norms"), name).get("title") or name for name in part(run.config, "norms")}
+    rows = _flat({**shown, "concepts": concepts, "norms": norms})
+    return _pairs("Settings (in full in manifest.json)", rows, folded=True)
+
+
