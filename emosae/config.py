@@ -45,7 +45,7 @@ class ModelConfig:
     """Which transformers model is read, and how."""
 
     name: str = "???"
-    """Hub name or folder; `phantom:model` is the one in the package."""
+    """Hub name or folder; `phantom:weights/model` is the one in the package."""
     revision: str | None = None
     """Revision on the hub; None means the newest."""
     dtype: str = "auto"
@@ -65,7 +65,7 @@ class SAESource:
     sae_id: Any = None
     """One id of the release (or path in the repository), or a list of them."""
     path: Any = None
-    """One SAELens folder, or a list of them; `phantom:sae_layer_2` is in the package."""
+    """One SAELens folder, or a list of them; `phantom:weights/sae_layer_2` is in the package."""
     repo: str | None = None
     """Hugging Face repository in SAELens' layout."""
     revision: str | None = None

@@ -44,13 +44,13 @@ def data_dirs() -> list[Path]:
 
 
 def embedded(name: str) -> str:
-    """Resolve a name like `phantom:model`, which means a folder or file that the package carries.
+    """Resolve a name like `phantom:weights/model`, which means a folder or file that the package carries.
 
     Args:
-        name: A hub name, a path, or `phantom:` and the part's name.
+        name: A hub name, a path, or `phantom:` and a path inside the package's phantom.
 
     Returns:
         The path of the part; any other name comes back unchanged.
     """
     scheme, colon, part = name.partition(":")
-    return str(_PACKAGE / "phantom" / "weights" / part) if colon and scheme == "phantom" else name
+    return str(_PACKAGE / "phantom" / part) if colon and scheme == "phantom" else name

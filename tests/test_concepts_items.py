@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from emosae.concepts import (
@@ -41,6 +41,7 @@ def spans(items: pl.DataFrame) -> list[str]:
     st.lists(st.tuples(words, st.sampled_from(["en", "zh", "ja", "de"])), min_size=1),
     st.lists(templates, min_size=1),
 )
+@example([("joy", "en")], ["{word}", " {word}\n", "A {word}"])  # the word alone, twice
 def test_the_span_is_the_word(pairs: list[tuple[str, str]], listed: list[str]) -> None:
     items = word_items(frame(pairs), listed)
     assert items.columns == COLUMNS

@@ -38,8 +38,7 @@ def gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save("gpt2", tmp_path_factory.mktemp("gpt2"))
 
 
-# --- what comes back
-# ---------------------------------------------------------------------------------------------
+# --- what comes back ---
 
 
 @pytest.mark.parametrize("name", ["gpt2", "gemma2", "gemma3", "qwen3", "bert", "distilbert"])
@@ -129,8 +128,7 @@ def test_loading_says_nothing_and_leaves_the_voices_as_they_were(
     assert not caplog.records
 
 
-# --- what can be wrong
-# -------------------------------------------------------------------------------------------
+# --- what can be wrong ---
 
 
 def test_a_name_that_is_nowhere() -> None:

@@ -22,6 +22,7 @@ from emosae.models import (
     StreamRecord,
     TokenizedItems,
     context_length,
+    locate,
     plan_batches,
     stream_activations,
 )
@@ -45,8 +46,7 @@ def hook_count(model: nn.Module) -> int:
     return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
 
 
-# --- the plan
-# ----------------------------------------------------------------------------------------------------
+# --- the plan ---
 
 LENGTHS = st.lists(st.integers(0, 40), max_size=120)
 BOUND, WINDOW = st.integers(1, 90), st.integers(1, 50)
@@ -109,8 +109,7 @@ def test_bounds_below_one_are_refused(name: str) -> None:
         plan_batches(np.array([1]), **({"max_tokens": 5} | {name: 0}))
 
 
-# --- reading
-# -----------------------------------------------------------------------------------------------------
+# --- reading ---
 
 
 @pytest.mark.parametrize("name", ["gpt2", "gemma3", "roberta", "bloom"])
@@ -204,6 +203,16 @@ def test_with_several_sites_the_deepest_ends_the_pass() -> None:
     for site in sites:
         alone = next(stream_activations(build("llama"), items_of([4, 3]), [site])).activations[site]
         torch.testing.assert_close(together[site], alone, rtol=0, atol=0)
+
+
+def test_a_compiled_wrapper_is_read_through_the_model_inside() -> None:
+    """A hook on the wrapper's graph would be ignored."""
+    model, site = build("llama"), Site(1, Stream.RESID_POST)
+    wrapped = torch.compile(model)
+    assert wrapped is not model
+    assert locate(wrapped, site).path == locate(model, site).path == "model.layers.1"
+    got, wanted = (next(stream_activations(m, items_of([4, 3]), [site])) for m in (wrapped, model))
+    assert torch.equal(got.activations[site], wanted.activations[site])
 
 
 def test_without_sites_only_the_embedding_is_read() -> None:
@@ -318,8 +327,7 @@ def test_a_model_spread_by_accelerate() -> None:
     assert {p.device.type for p in model.parameters()} == {"meta"}
 
 
-# --- memory
-# ------------------------------------------------------------------------------------------------------
+# --- memory ---
 
 
 def limit_memory(model: nn.Module, rows: int, calls: list[int]) -> Any:
@@ -390,8 +398,7 @@ def test_out_of_memory_on_a_gpu_goes_on() -> None:
     assert record.split_batches > 0
 
 
-# --- what is refused, before anything runs
-# -----------------------------------------------------------------------
+# --- what is refused, before anything runs ---
 
 
 def refuse(model: nn.Module, tokens: TokenizedItems, message: str, **options: Any) -> None:

@@ -99,8 +99,7 @@ def marked(tokenizer: Any, tokens: TokenizedItems, row: int = 0) -> list[str]:
     return tokenizer.convert_ids_to_tokens(tokens.ids[row][tokens.span[row]])
 
 
-# --- spans
-# -------------------------------------------------------------------------------------------------------
+# --- spans ---
 
 
 def test_the_span_is_found_by_offsets_where_the_word_occurs_twice() -> None:
@@ -173,8 +172,7 @@ def test_the_span_holds_what_an_overlap_says(pieces: list[str], data: st.DataObj
 TOKENIZER = byte_level(bos=False)
 
 
-# --- special tokens
-# ----------------------------------------------------------------------------------------------
+# --- special tokens ---
 
 
 @pytest.mark.parametrize("template", [True, False])
@@ -221,8 +219,7 @@ def test_special_tokens_written_in_the_text_are_special() -> None:
     assert "<|end|>" not in marked(tokenizer, tokens)
 
 
-# --- unknown
-# -----------------------------------------------------------------------------------------------------
+# --- unknown ---
 
 
 def test_unknown_means_a_token_of_the_span(minilm: Any) -> None:
@@ -255,8 +252,7 @@ def test_an_end_of_text_token_that_is_named_unknown_does_not_count() -> None:
     assert tokens.special[1].sum() == 1
 
 
-# --- length
-# ------------------------------------------------------------------------------------------------------
+# --- length ---
 
 
 def test_long_texts_are_cut_and_counted(minilm: Any, caplog: pytest.LogCaptureFixture) -> None:
@@ -293,8 +289,7 @@ def test_limits_without_room_are_refused(minilm: Any) -> None:
         run(minilm, item("joy"), decoder=False, max_length=0)
 
 
-# --- many, few, wrong
-# --------------------------------------------------------------------------------------------
+# --- many, few, wrong ---
 
 
 def test_many_items_are_tokenized_in_chunks_without_a_seam(

@@ -42,10 +42,10 @@ def test_words_that_look_like_missing_values_stay(write):
 
 def test_bom_crlf_blanks_in_cells_and_line_breaks_in_quotes(write):
     text = '\ufeffword,v,a,note\r\n 快樂 ,7.2 , 6.4,"two\r\nlines"\r\n謀殺,1.6 ,7.8\t,"a ""quote"""\r\n'
-    ratings = load_ratings(write(text))
-    assert words(ratings) == ["快樂", "謀殺"]
-    assert ratings.table["valence"].to_list() == [7.2, 1.6]
-    assert ratings.table["arousal"].to_list() == [6.4, 7.8]
+    ratings = load_ratings(write(text + '"one\r\nword",5,5,\r\n'))
+    assert words(ratings) == ["快樂", "謀殺", "one\r\nword"]
+    assert ratings.table["valence"].to_list() == [7.2, 1.6, 5]
+    assert ratings.table["arousal"].to_list() == [6.4, 7.8, 5]
 
 
 def test_rescaled_columns_are_linear_in_the_scale(write):
@@ -133,7 +133,7 @@ def test_codes_for_no_value_apply_to_numbers_only(write):
 
 def test_entries_of_several_words_are_flagged_or_dropped(write):
     entry = write(
-        "word,v,a\nalarm clock,5,5\napple (fruit),6,5\n책장(책의 낱장),5,4\nclock,5,4\nwell-known,5,4\n"
+        "word,v,a\nalarm clock,5,5\napple (fruit),6,5\n더럽다(기분이),5,4\nclock,5,4\nwell-known,5,4\n"
     )
     kept = load_ratings(entry)
     assert kept.table["multiword"].to_list() == [True, True, True, False, False]

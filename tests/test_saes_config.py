@@ -58,6 +58,7 @@ def test_a_config_survives_json_and_cannot_be_changed() -> None:
         ("pythia-70m-deduped", "blocks.3.hook_mlp_out", True),
         (None, "blocks.8.hook_resid_pre", True),
         ("gpt2-small", "blocks.8.attn.hook_z", False),  # not in the residual stream's space
+        ("gpt2-small", "blocks.8.mlp.hook_in", False),  # a norm's output
         ("gemma-2b", "blocks.6.hook_resid_post", False),  # TransformerLens leaves RMSNorm models as they are
         ("meta-llama/Llama-3.1-8B", "blocks.6.hook_resid_post", False),
     ],
@@ -149,7 +150,7 @@ def test_a_missing_norm_scaling_factor_is_an_error() -> None:
 
 
 def test_a_norm_scaling_factor_that_is_not_wanted_is_refused() -> None:
-    with pytest.raises(UserError, match="must be left out .* normalize_activations is 'none'"):
+    with pytest.raises(UserError, match=r"must be left out .* normalize_activations is 'none'"):
         SparseAutoencoder.from_state_dict(
             make_cfg("standard"), make_state("standard"), norm_scaling_factor=2.0
         )

@@ -254,7 +254,7 @@ def test_what_decode_cannot_take_is_refused() -> None:
 
 
 def test_an_unknown_dtype_is_refused() -> None:
-    with pytest.raises(UserError, match="no dtype for an SAE 'bfloat'. Did you mean 'bfloat16'"):
+    with pytest.raises(UserError, match=r"no dtype for an SAE 'bfloat'\. Did you mean 'bfloat16'"):
         make_sae("standard").to(dtype="bfloat")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 from types import ModuleType
@@ -28,11 +27,11 @@ TOLERANCE = {"atol": 1e-5, "rtol": 1e-5}
 
 
 @pytest.fixture(scope="module")
-def sae_lens() -> Iterator[ModuleType]:
+def sae_lens() -> ModuleType:
     """SAELens, whose import takes seconds."""
     import sae_lens
 
-    yield sae_lens
+    return sae_lens
 
 
 def saelens_sae(sae_lens: ModuleType, cfg: dict[str, Any], seed: int = 0) -> Any:

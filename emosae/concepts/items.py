@@ -137,9 +137,7 @@ def word_items(
     rows = []
     for word, language in pairs.iter_rows():
         for number, before, after in used[language]:
-            start = len(
-                before
-            )  # by construction: a search would find the word inside the template's own words
+            start = len(before)  # not by search: the template's own words may hold the word
             rows.append((f"{before}{word}{after}", start, start + len(word), word, language, number))
     return pl.DataFrame(rows, schema=SCHEMA, orient="row")
 
@@ -167,10 +165,10 @@ def _numbered(
         raise UserError(
             f"At least one template must be given for {language!r}, got none. Use 'bare' for the word alone."
         )
-    numbered, framed = [], 0
-    for template in dict.fromkeys(_checked(each, "the templates given") for each in listed):
-        bare = template.strip() == SLOT
-        framed += not bare
-        before, _, after = (bare_template(language) if bare else template).partition(SLOT)
-        numbered.append((0 if bare else framed, before, after))
-    return numbered
+    checked = (_checked(each, "the templates given") for each in listed)
+    bare = bare_template(language)
+    distinct = dict.fromkeys(bare if each.strip() == SLOT else each for each in checked)
+    framed = [each for each in distinct if each != bare]
+    numbered = [(0, bare)] * (bare in distinct) + list(enumerate(framed, start=1))
+    halves = [(number, each.partition(SLOT)) for number, each in numbered]
+    return [(number, before, after) for number, (before, _, after) in halves]

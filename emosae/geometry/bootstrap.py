@@ -20,7 +20,9 @@ BLOCK_ELEMENTS = 1 << 21
 Multiplicities = "Float[np.ndarray, 'pairs samples']"
 
 
-def draw_multiplicities(n: int, n_samples: int, seed: int | np.random.Generator = 0) -> Int[np.ndarray, "samples n"]:
+def draw_multiplicities(
+    n: int, n_samples: int, seed: int | np.random.Generator = 0
+) -> Int[np.ndarray, "samples n"]:
     """Draw how often each of `n` concepts occurs in each bootstrap sample.
 
     Samples with fewer than three distinct concepts have no RDM to speak of and are drawn again.

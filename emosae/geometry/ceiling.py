@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.stats import rankdata
 
-from emosae.geometry.compare import Comparator, compare, standardise
+from emosae.geometry.compare import Comparator, compare, missing_patterns, standardise
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -18,25 +18,16 @@ __all__ = ["mean_rdm", "mean_rdm_ceiling", "noise_ceiling", "pool"]
 def mean_rdm(raters: Float[np.ndarray, "raters pairs"]) -> Float[np.ndarray, " pairs"]:
     """Return the mean dissimilarity of each pair over the raters who judged it; NaN where none did."""
     judged = ~np.isnan(raters)
-    total = np.where(judged, raters, 0.0).sum(axis=0)
-    count = judged.sum(axis=0)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    return _ratio(np.where(judged, raters, 0.0).sum(axis=0), judged.sum(axis=0))
 
 
 def pool(raters: Float[np.ndarray, "raters pairs"], method: str) -> Float[np.ndarray, " pairs"]:
     """Return the RDM that agrees best with the raters: their mean rank, for pearson their mean z-score.
 
-    Ranks are taken over the pairs that a rater judged, as a share of them. For tau-a the mean rank is an
-    approximation, as in rsatoolbox.
+    Ranks are taken over the pairs that a rater judged, stretched to the number of all pairs. For tau-a the
+    mean rank is an approximation, as in rsatoolbox.
     """
-    scaled = np.full(raters.shape, np.nan)
-    for row, rater in enumerate(raters):
-        judged = ~np.isnan(rater)
-        if Comparator(method) is Comparator.PEARSON:
-            scaled[row, judged] = standardise(rater[judged], method) * np.sqrt(judged.sum())
-        else:
-            scaled[row, judged] = rankdata(rater[judged]) / judged.sum()
-    return mean_rdm(scaled)
+    return mean_rdm(_scaled(raters, method))
 
 
 def noise_ceiling(
@@ -58,12 +49,28 @@ def noise_ceiling(
     """
     if len(raters) < 2:
         return float("nan"), float("nan")
-    upper = compare(pool(raters, method), raters, method)[0]
-    lower = [
-        compare(pool(np.delete(raters, left_out, axis=0), method), raters[left_out], method)[0, 0]
-        for left_out in range(len(raters))
-    ]
+    scaled = _scaled(raters, method)
+    judged = ~np.isnan(scaled)
+    total, count = np.where(judged, scaled, 0.0).sum(axis=0), judged.sum(axis=0)
+    upper = compare(_ratio(total, count), raters, method)[0]
+    others = _ratio(total - np.where(judged, scaled, 0.0), count - judged)
+    lower = [compare(others[row], raters[row], method)[0, 0] for row in range(len(raters))]
     return float(np.mean(lower)), float(np.mean(upper))
+
+
+def _scaled(raters: np.ndarray, method: str) -> np.ndarray:
+    scaled = np.full(raters.shape, np.nan)
+    for rows, judged in missing_patterns(raters):
+        values = raters[np.ix_(rows, judged)]
+        if Comparator(method) is Comparator.PEARSON:
+            scaled[np.ix_(rows, judged)] = standardise(values, method) * np.sqrt(judged.sum())
+        else:
+            scaled[np.ix_(rows, judged)] = rankdata(values, axis=1) * (raters.shape[1] / judged.sum())
+    return scaled
+
+
+def _ratio(total: np.ndarray, count: np.ndarray) -> np.ndarray:
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def mean_rdm_ceiling(

@@ -69,12 +69,16 @@ def compare(
         for rows_b, valid_b in missing_patterns(b):
             valid = valid_a & valid_b
             if valid.sum() >= 2:
-                result[np.ix_(rows_a, rows_b)] = similarity(a[np.ix_(rows_a, valid)], b[np.ix_(rows_b, valid)])
+                result[np.ix_(rows_a, rows_b)] = similarity(
+                    a[np.ix_(rows_a, valid)], b[np.ix_(rows_b, valid)]
+                )
     return result
 
 
 def mean_over_raters(
-    rdms: Float[np.ndarray, "k pairs"], raters: Float[np.ndarray, "raters pairs"], method: str = Comparator.RHO_A
+    rdms: Float[np.ndarray, "k pairs"],
+    raters: Float[np.ndarray, "raters pairs"],
+    method: str = Comparator.RHO_A,
 ) -> Float[np.ndarray, " k"]:
     """Return each RDM's similarity to the single raters, averaged: the score of methods.md, section 6.
 
@@ -88,8 +92,13 @@ def mean_over_raters(
 
 def missing_patterns(rdms: Float[np.ndarray, "k pairs"]) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return the groups of rows that miss the same pairs: the rows, and which pairs they have."""
-    patterns, group = np.unique(~np.isnan(rdms), axis=0, return_inverse=True)
-    return [(np.flatnonzero(group.ravel() == index), valid) for index, valid in enumerate(patterns)]
+    judged = ~np.isnan(rdms)
+    if judged.all():
+        return [(np.arange(len(rdms)), np.ones(rdms.shape[1], dtype=bool))]
+    groups: dict[bytes, list[int]] = {}
+    for row, pattern in enumerate(np.packbits(judged, axis=1)):
+        groups.setdefault(pattern.tobytes(), []).append(row)
+    return [(np.array(rows), judged[rows[0]]) for rows in groups.values()]
 
 
 def standardise(rdms: Float[np.ndarray, "k pairs"], method: str) -> Float[np.ndarray, "k pairs"]:

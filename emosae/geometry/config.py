@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from emosae.errors import UserError, unknown_name
 from emosae.geometry.compare import Comparator
 from emosae.geometry.rdm import Dissimilarity
+from emosae.geometry.valence import ResidualNull
 
 __all__ = ["GeometryConfig"]
 
@@ -20,6 +21,9 @@ class GeometryConfig:
 
     comparators: list[str] = field(default_factory=lambda: [Comparator.RHO_A, Comparator.SPEARMAN])
     """Between two RDMs: rho-a, spearman, tau-a, pearson. The first one is the headline."""
+
+    residuals: str = ResidualNull.PERMUTATION
+    """Null of the test beyond valence: permutation (conservative) or rotation of the residuals."""
 
     n_permutations: int = 10_000
     """Label permutations; where all orders of the concepts are fewer, each is taken once."""
@@ -48,6 +52,9 @@ class GeometryConfig:
         self.dissimilarity = Dissimilarity(self.dissimilarity)
         if not self.comparators:
             raise UserError("geometry.comparators must hold at least one, got []. The default is [rho-a].")
+        if self.residuals not in list(ResidualNull):
+            raise unknown_name("null for geometry.residuals", self.residuals, list(ResidualNull))
+        self.residuals = ResidualNull(self.residuals)
         for comparator in self.comparators:
             if comparator not in list(Comparator):
                 raise unknown_name("comparator", comparator, list(Comparator))
@@ -68,5 +75,6 @@ class GeometryConfig:
                 )
         if not 0 < self.confidence < 1:
             raise UserError(
-                f"geometry.confidence must be above 0 and below 1, got {self.confidence!r}. The default is 0.95."
+                f"geometry.confidence must be above 0 and below 1, got {self.confidence!r}. "
+                "The default is 0.95."
             )

@@ -25,6 +25,7 @@ __all__ = [
     "mantel_test",
     "pair_orders",
     "permutation_p",
+    "score",
     "target",
 ]
 
@@ -87,8 +88,8 @@ def label_permutations(n: int, count: int, seed: int | np.random.Generator = 0) 
 
 
 def permutation_p(
-    observed: Float[np.ndarray, "..."], null: Float[np.ndarray, "... permutations"], *, exact: bool
-) -> Float[np.ndarray, "..."]:
+    observed: Float[np.ndarray, ...], null: Float[np.ndarray, "... permutations"], *, exact: bool
+) -> Float[np.ndarray, ...]:
     """Return the share of permuted values that reach the observed one.
 
     Random orders leave the given one out, so it is counted in: (1 + b) / (1 + n), never zero.
@@ -106,7 +107,8 @@ def permutation_p(
     """
     observed = np.asarray(observed, dtype=np.float64)
     # Equal statistics may differ by rounding, according to the order of the sum.
-    reached = (null >= (observed - 1e-10 * np.maximum(1.0, np.abs(observed)))[..., None]).sum(axis=-1)
+    bar = observed - 1e-10 * np.maximum(1.0, np.abs(observed))
+    reached = (~(null < bar[..., None])).sum(axis=-1)  # a statistic that is undefined counts as reached
     p = reached / null.shape[-1] if exact else (reached + 1) / (null.shape[-1] + 1)
     return np.where(np.isnan(observed), np.nan, p)
 
@@ -199,7 +201,7 @@ def mantel_test(
         score=observed,
         p=permutation_p(observed, null, exact=permutations.exact),
         p_max=permutation_p(
-            observed, np.broadcast_to(null.max(axis=0), null.shape), exact=permutations.exact
+            observed, np.broadcast_to(np.fmax.reduce(null, axis=0), null.shape), exact=permutations.exact
         ),
         n_permutations=len(permutations.orders),
         exact=permutations.exact,

@@ -51,7 +51,8 @@ def concept_matrix(
     """Average the words of each concept into one row.
 
     Args:
-        csr: Words x features, one row per word and language; a dense array (residuals, embeddings) serves too.
+        csr: Words x features, one row per word and language; a dense array (residuals,
+            embeddings) serves too.
         items: Columns word and language, one row per row of `csr`.
         words: Columns concept, language, word and, if weighted, weight.
         language: The words to use.
@@ -123,12 +124,14 @@ def compute_rdm(
     if matrix.shape[0] < 2:
         raise UserError(f"An RDM must have at least 2 rows, got {matrix.shape[0]!r}. Give more concepts.")
     if not np.isfinite(matrix).all():
-        raise UserError("The rows of an RDM must be finite, got NaN or infinity. Check how they were averaged.")
+        raise UserError(
+            "The rows of an RDM must be finite, got NaN or infinity. Check how they were averaged."
+        )
     undefined = undefined_rows(matrix, method)
     if undefined.any():
         raise UserError(
-            f"Every row must vary for the {Dissimilarity(method).value} dissimilarity, got no variation in rows "
-            f"{np.flatnonzero(undefined).tolist()!r}. Leave these concepts out or use euclidean."
+            f"Every row must vary for the {Dissimilarity(method).value} dissimilarity, got no variation "
+            f"in rows {np.flatnonzero(undefined).tolist()!r}. Leave these concepts out or use euclidean."
         )
     distance = pdist(matrix, metric=Dissimilarity(method).value)
     return np.clip(distance, 0.0, None)  # rounding can make the distance of equal rows -1e-16
@@ -148,7 +151,7 @@ def _constant(matrix: np.ndarray) -> np.ndarray:
 
 _UNDEFINED: dict[Dissimilarity, Callable[[np.ndarray], np.ndarray]] = {
     Dissimilarity.CORRELATION: _constant,
-    Dissimilarity.COSINE: lambda matrix: ~matrix.any(axis=1),
+    Dissimilarity.COSINE: lambda matrix: np.asarray(~matrix.any(axis=1)),
     Dissimilarity.EUCLIDEAN: lambda matrix: np.zeros(len(matrix), dtype=bool),
 }
 
@@ -157,7 +160,9 @@ def n_conditions(n_pairs: int) -> int:
     """Return the number of concepts that have `n_pairs` pairs."""
     n = round((1 + np.sqrt(1 + 8 * n_pairs)) / 2)
     if n * (n - 1) // 2 != n_pairs:
-        raise UserError(f"A vector of pairs must hold n(n-1)/2 values, got {n_pairs!r}. Give the upper triangle.")
+        raise UserError(
+            f"A vector of pairs must hold n(n-1)/2 values, got {n_pairs!r}. Give the upper triangle."
+        )
     return n
 
 

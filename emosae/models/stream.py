@@ -38,7 +38,7 @@ class StreamRecord:
     split_batches: int = 0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class ActivationBatch:
     """What one forward pass gave. Drop it once it is used: it holds all the dense memory there is.
 

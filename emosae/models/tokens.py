@@ -20,7 +20,7 @@ _CHUNK = 8192  # texts per call of the tokenizer, so that its Python lists stay 
 _UNLIMITED = 10**9  # transformers writes "no limit" as a model_max_length of about 1e30
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class TokenizedItems:
     """Token ids of each item and what is known of each token. Nothing is padded.
 

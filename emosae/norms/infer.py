@@ -99,7 +99,7 @@ def _decodes(data: bytes, encoding: str) -> bool:
 
 
 def _mixed(text: str) -> bool:
-    """Tell text whose East Asian characters mostly stand inside Latin words: niño, read by a wrong encoding."""
+    """Tell text whose East Asian characters mostly stand inside Latin words: niño in a wrong encoding."""
     runs = re.findall(r"([A-Za-z]?)[\u3000-\uffff]+([A-Za-z]?)", text)
     return 2 * sum(bool(before or after) for before, after in runs) > len(runs)
 

@@ -91,15 +91,12 @@ def decode(path: Path, encoding: str) -> str:
         UserError: The bytes are no text in that encoding.
     """
     try:
-        text = path.read_bytes().decode(
-            "utf-8-sig" if encoding.lower().replace("_", "-") == "utf-8" else encoding
-        )
+        return path.read_bytes().decode(encoding).removeprefix("\ufeff")
     except (UnicodeDecodeError, LookupError) as error:
         raise UserError(
             f"{path} must be text in the encoding {encoding!r}, and is not ({error}). Save it as UTF-8, or "
             "name its encoding."
         ) from error
-    return text.removeprefix("\ufeff")
 
 
 def split_cells(text: str, path: Path, *, delimiter: str, quote: str, header: bool = True) -> Sheet:

@@ -51,7 +51,12 @@ def tokenizer_text(n: int, seed: int = 0) -> Iterator[str]:
     for _ in range(n):
         yield grammar.passage().text
     words = [word.text for emotion in world.emotions.values() for word in emotion.words]
-    words += [getattr(item, code) for key in ("adjectives", "events") for item in world.graded[key] for code in ("en", "zh")]
+    words += [
+        getattr(item, code)
+        for key in ("adjectives", "events")
+        for item in world.graded[key]
+        for code in ("en", "zh")
+    ]
     once = MARK.join(f" {word}" if word.isascii() else word for word in words)
     for _ in range(n // 100):
         yield once

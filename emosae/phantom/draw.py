@@ -86,9 +86,7 @@ class Draw:
         return self._pick(options, graded_weights(options, valence, arousal), language)
 
     def _pick(self, options: Sequence[T], cumulative: Sequence[float], language: Language | None) -> T:
-        index = min(
-            bisect.bisect_right(cumulative, self.random.random() * cumulative[-1]), len(options) - 1
-        )
+        index = min(bisect.bisect_right(cumulative, self.random.random() * cumulative[-1]), len(options) - 1)
         before = cumulative[index - 1] if index else 0.0
         self._add((cumulative[index] - before) / cumulative[-1], language)
         return options[index]

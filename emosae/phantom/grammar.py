@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from enum import Enum
+from enum import StrEnum
 
 from emosae.phantom.draw import Draw
-from emosae.phantom.world import Emotion, Entry, Frame, Graded, Language, Word, World
+from emosae.phantom.world import Emotion, Entry, Frame, Language, Word, World
 
 __all__ = ["MARK", "Grammar", "Kind", "Layout", "Line", "Passage", "Role", "Span"]
 
@@ -24,7 +24,7 @@ NEUTRAL_RATE, MIXED_RATE, BRIDGE_RATE = 2 / 3, 0.1, 1 / 6
 REMARK_RATE = 0.45
 
 
-class Role(str, Enum):
+class Role(StrEnum):
     """What a sentence does in its passage."""
 
     NEUTRAL = "neutral"
@@ -39,7 +39,7 @@ class Role(str, Enum):
     TEMPO = "tempo"
 
 
-class Kind(str, Enum):
+class Kind(StrEnum):
     """What a passage feels."""
 
     NEUTRAL = "neutral"
@@ -47,7 +47,7 @@ class Kind(str, Enum):
     MIXED = "mixed"
 
 
-class Layout(str, Enum):
+class Layout(StrEnum):
     """Which languages a passage is in."""
 
     EN = "en"
@@ -129,7 +129,7 @@ class Grammar:
 
         def entry(slot: str) -> Entry:
             if slot not in chosen:
-                base = slot.split("#")[0]
+                base = slot.split("#", maxsplit=1)[0]
                 taken = {id(e) for s, e in chosen.items() if s.split("#")[0] == base}
                 options = [e for e in self.world.slots[base] if id(e) not in taken]
                 chosen[slot] = self.draw.choose(options)
@@ -255,8 +255,10 @@ class Grammar:
             zh = zh.replace("[D]", f"{MARK}{degree}{MARK}")
         if zh_word.complete and form == "adjective":
             zh += "了"
-        tail_en, tail_zh = self._tail(zh_word.valence, zh_word.arousal) if sense == "zh" else self._tail(
-            (en_word.valence + zh_word.valence) / 2, (en_word.arousal + zh_word.arousal) / 2
+        tail_en, tail_zh = (
+            self._tail(zh_word.valence, zh_word.arousal)
+            if sense == "zh"
+            else self._tail((en_word.valence + zh_word.valence) / 2, (en_word.arousal + zh_word.arousal) / 2)
         )
         return self._line(Role.NAMED, emotion.name, en + tail_en, zh + tail_zh, named=True)
 
@@ -265,7 +267,9 @@ class Grammar:
         return tuple(
             word
             for word in emotion.words
-            if word.language is language and word.form == form and word.sense == sense
+            if word.language is language
+            and word.form == form
+            and word.sense == sense
             and not (word.complete and form == "adverb")
         )
 
@@ -420,7 +424,9 @@ class Grammar:
                 text += " "
             sentence, mentioned = _word(line, person, language, introduced)
             introduced = introduced or mentioned
-            spans.append(Span(len(text), len(text) + len(sentence), language, line.role, line.emotion, line.named))
+            spans.append(
+                Span(len(text), len(text) + len(sentence), language, line.role, line.emotion, line.named)
+            )
             text += sentence
         languages = {language for _, language in plan}
         logp = self.draw.shared + sum(self.draw.own[language] for language in languages)
@@ -452,7 +458,9 @@ def _word(line: Line, person: _Person, language: Language, introduced: bool) -> 
     return _SLOT.sub(zh, line.zh) + ("" if line.zh.endswith("”") else "。"), mentioned
 
 
-_ASKING = frozenset({"what", "who", "how", "why", "is", "are", "can", "could", "did", "may", "will", "where", "left"})
+_ASKING = frozenset(
+    {"what", "who", "how", "why", "is", "are", "can", "could", "did", "may", "will", "where", "left"}
+)
 _AFTER = (
     (Role.APPRAISAL, 0.18),
     (Role.BODY, 0.16),
@@ -467,7 +475,9 @@ _LAYOUT_WEIGHTS = ((1 - BRIDGE_RATE) / 2,) * 2 + (BRIDGE_RATE / 4,) * 4
 _REMARKS = (
     Frame(en="people at the {place} spoke about the [E], and it was [J]", zh="{place}的人说起了[E]，都说[J]"),
     Frame(en="the [E] in {city} was [J]", zh="{city}的[E][J]"),
-    Frame(en="the newspaper wrote about the [E] in {month} and called it [J]", zh="报纸写到{month}的[E]，说[J]"),
+    Frame(
+        en="the newspaper wrote about the [E] in {month} and called it [J]", zh="报纸写到{month}的[E]，说[J]"
+    ),
     Frame(en="in {city} the [E] was [J], said the {job}", zh="{job}说，{city}的[E][J]"),
 )
 _JUDGEMENTS = (

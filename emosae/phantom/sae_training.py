@@ -8,14 +8,14 @@ from __future__ import annotations
 import json
 import logging
 import time
-from dataclasses import dataclass
-from enum import Enum
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from emosae.phantom.language_model import batches
@@ -23,13 +23,21 @@ from emosae.phantom.language_model import batches
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM
 
-__all__ = ["Architecture", "SAERecipe", "SAEWeights", "collect_activations", "save_sae", "train_sae"]
+__all__ = [
+    "Architecture",
+    "SAERecipe",
+    "SAEWeights",
+    "collect_activations",
+    "load_sae",
+    "save_sae",
+    "train_sae",
+]
 
 _LOG = logging.getLogger(__name__)
 _SAELENS_VERSION = "6.54.12"
 
 
-class Architecture(str, Enum):
+class Architecture(StrEnum):
     """What the SAE is stored as."""
 
     JUMPRELU = "jumprelu"
@@ -44,8 +52,8 @@ class SAERecipe:
     architecture: Architecture
     d_sae: int = 1024
     k: int = 24
-    n_steps: int = 800
-    batch: int = 4096
+    n_steps: int = 500
+    batch: int = 2048
     learning_rate: float = 2e-3
     aux_weight: float = 1 / 16
     dead_after: int = 60
@@ -151,7 +159,6 @@ def train_sae(data: Tensor, recipe: SAERecipe, *, seed: int, device: str = "cpu"
     params = [W_enc, W_dec, b_enc, b_dec]
     optimizer = torch.optim.Adam(params, lr=recipe.learning_rate, betas=(0.9, 0.99))
     idle = torch.zeros(recipe.d_sae, dtype=torch.long, device=device)
-    running_cut = torch.zeros((), device=device)
     mean = mean.to(device)
     start = time.perf_counter()
     for step in range(recipe.n_steps):
@@ -169,7 +176,9 @@ def train_sae(data: Tensor, recipe: SAERecipe, *, seed: int, device: str = "cpu"
             k_aux = min(int(dead.sum()), d_in // 2)
             values, indices = h[:, dead].topk(k_aux, dim=1)
             aux = torch.zeros(len(x), int(dead.sum()), device=device).scatter(1, indices, torch.relu(values))
-            loss = loss + recipe.aux_weight * (error.detach() - aux @ W_dec[dead]).square().sum(1).mean() / d_in
+            loss = (
+                loss + recipe.aux_weight * (error.detach() - aux @ W_dec[dead]).square().sum(1).mean() / d_in
+            )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         with torch.no_grad():
@@ -177,8 +186,6 @@ def train_sae(data: Tensor, recipe: SAERecipe, *, seed: int, device: str = "cpu"
             W_dec.grad -= (W_dec.grad * W_dec).sum(1, keepdim=True) * W_dec
             optimizer.step()
             W_dec /= W_dec.norm(dim=1, keepdim=True)
-            cut = f[f > 0].min()
-            running_cut = cut if step == 0 else running_cut.lerp(cut, 0.02)
         if step % 100 == 99 or step == recipe.n_steps - 1:
             _LOG.info(
                 "%s step %d/%d loss %.4f, %d idle, %.0f s",
@@ -186,7 +193,12 @@ def train_sae(data: Tensor, recipe: SAERecipe, *, seed: int, device: str = "cpu"
                 time.perf_counter() - start,
             )  # fmt: skip
     with torch.no_grad():
-        jump = recipe.architecture is Architecture.JUMPRELU
+        threshold = None
+        if recipe.architecture is Architecture.JUMPRELU:
+            # The cut that leaves k active features per token on average, in place of the batch's own.
+            h = torch.relu(((held - mean) / scale - b_dec) @ W_enc + b_enc).flatten()
+            cut = h.kthvalue(h.numel() - recipe.k * len(held)).values
+            threshold = (cut * scale).cpu().expand(recipe.d_sae).clone()
         # Back to the model's own units: activations grow by `scale`, the decoder stays of norm 1.
         sae = SAEWeights(
             recipe=recipe,
@@ -194,7 +206,7 @@ def train_sae(data: Tensor, recipe: SAERecipe, *, seed: int, device: str = "cpu"
             W_dec=W_dec.detach().cpu().contiguous(),
             b_enc=(b_enc.detach() * scale).cpu(),
             b_dec=(b_dec.detach() * scale + mean).cpu(),
-            threshold=(running_cut * scale).cpu().expand(recipe.d_sae).clone() if jump else None,
+            threshold=threshold,
             explained_variance=0.0,
             l0=0.0,
             live=0,
@@ -203,8 +215,6 @@ def train_sae(data: Tensor, recipe: SAERecipe, *, seed: int, device: str = "cpu"
 
 
 def _judged(sae: SAEWeights, x: Tensor) -> SAEWeights:
-    from dataclasses import replace
-
     f = sae.encode(x)
     error = (x - sae.decode(f)).square().sum()
     total = (x - x.mean(0)).square().sum()
@@ -245,4 +255,28 @@ def save_sae(sae: SAEWeights, folder: Path, model_name: str) -> None:
     weights = {"W_dec": sae.W_dec, "W_enc": sae.W_enc, "b_dec": sae.b_dec, "b_enc": sae.b_enc}
     if sae.threshold is not None:
         weights["threshold"] = sae.threshold
-    save_file({name: tensor.float().contiguous() for name, tensor in weights.items()}, folder / "sae_weights.safetensors")
+    save_file(
+        {name: tensor.float().contiguous() for name, tensor in weights.items()},
+        folder / "sae_weights.safetensors",
+    )
+
+
+def load_sae(folder: Path) -> SAEWeights:
+    """Read an SAE that `save_sae` wrote."""
+    cfg = json.loads((folder / "cfg.json").read_text(encoding="utf-8"))
+    weights = load_file(folder / "sae_weights.safetensors")
+    layer = int(cfg["metadata"]["hook_name"].split(".")[1])
+    recipe = SAERecipe(
+        layer=layer, architecture=Architecture(cfg["architecture"]), d_sae=cfg["d_sae"], k=cfg.get("k", 0)
+    )
+    return SAEWeights(
+        recipe=recipe,
+        W_enc=weights["W_enc"],
+        W_dec=weights["W_dec"],
+        b_enc=weights["b_enc"],
+        b_dec=weights["b_dec"],
+        threshold=weights.get("threshold"),
+        explained_variance=float("nan"),
+        l0=float("nan"),
+        live=0,
+    )

@@ -7,7 +7,7 @@ import json
 import logging
 import sys
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from emosae.phantom.tokenizer import train_tokenizer
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-__all__ = ["QUICK", "Recipe", "SHIPPED", "load_phantom", "train"]
+__all__ = ["QUICK", "SHIPPED", "Recipe", "load_phantom", "train"]
 
 _LOG = logging.getLogger(__name__)
 MODEL_NAME = "emosae-phantom"
@@ -33,17 +33,17 @@ class Recipe:
     seed: int = 0
     vocab_size: int = 6000
     tokenizer_passages: int = 20_000
-    model: ModelRecipe = ModelRecipe()
+    model: ModelRecipe = field(default_factory=ModelRecipe)
     saes: tuple[SAERecipe, ...] = (
         SAERecipe(layer=1, architecture=Architecture.JUMPRELU),
         SAERecipe(layer=2, architecture=Architecture.JUMPRELU),
         SAERecipe(layer=2, architecture=Architecture.TOPK),
     )
-    sae_passages: int = 12_000
+    sae_passages: int = 9_000
     heldout_passages: int = 400
 
 
-SHIPPED = Recipe(model=ModelRecipe(n_passages=40_000, batch_tokens=2048))
+SHIPPED = Recipe(model=ModelRecipe(n_passages=30_000, batch_tokens=2048))
 """The recipe of the weights in the package."""
 
 QUICK = Recipe(

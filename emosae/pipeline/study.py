@@ -100,25 +100,33 @@ class Study:
         readings, _ = self._words
         results = {}
         for site, reading in readings.items():
-            spaces = self._spaces(reading, self.selection[str(site)])
+            spaces, roles = self._spaces(reading, self.selection[str(site)])
             results[str(site)] = study_geometry(
-                spaces, self.inputs.concepts.concepts, self.inputs.human, config=self.config.geometry
+                spaces, self.inputs.concepts.concepts, self.inputs.human, self.config.geometry, roles=roles
             )
         return results
 
-    def _spaces(self, reading: Reading, selection: Selection) -> dict[str, np.ndarray]:
-        """Describe each concept by the emotion space's features and by each baseline, language by language."""
+    def _spaces(self, reading: Reading, selection: Selection) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+        """Describe each concept by the emotion space, by matched features outside it, and by each baseline."""
         concepts, words, items = self.inputs.concepts.concepts, self.inputs.concepts.words, reading.features.items
-        space = selection.features("space")
+        sets = {"features": ("model", selection.features("space")), "matched_control": ("control", selection.features("control"))}
         several = len(self.config.language) > 1
-        spaces = {}
+        spaces: dict[str, np.ndarray] = {}
+        roles: dict[str, str] = {}
         for language in self.config.language:
             end = f"_{language}" if several else ""
-            common = {"language": language, "concepts": concepts}
-            spaces[f"features{end}"] = concept_matrix(reading.features.csr, items, words, features=space, **common)
+            for name, (role, features) in sets.items():
+                if len(features):
+                    roles[name + end] = role
+                    spaces[name + end] = concept_matrix(
+                        reading.features.csr, items, words, language=language, concepts=concepts, features=features
+                    )
             for name, values in reading.dense.items():
-                spaces[f"{name}{end}"] = concept_matrix(np.asarray(values), items, words, **common)
-        return spaces
+                roles[name + end] = "baseline"
+                spaces[name + end] = concept_matrix(
+                    np.asarray(values), items, words, language=language, concepts=concepts
+                )
+        return spaces, roles
 
     @cached_property
     def ratings(self) -> dict[str, RatingsResult]:

@@ -48,7 +48,7 @@ class RatingsConfig:
     penalty_high: float = 1e4
     """Largest penalty, in the same unit; at 1e4 next to nothing is predicted."""
 
-    transform: str = Transform.SQRT
+    transform: str = Transform.NONE
     """What is done to SAE features (sparse predictors): none, sqrt or log1p. Dense predictors stay as they are."""
 
     scaling: str = Scaling.NONE
@@ -83,7 +83,9 @@ class RatingsConfig:
         for name, bound in least.items():
             value = getattr(self, name)
             if value < bound:
-                raise UserError(f"ratings.{name} must be at least {bound}, got {value!r}. Raise it or leave it out.")
+                raise UserError(
+                    f"ratings.{name} must be at least {bound}, got {value!r}. Raise it or leave it out."
+                )
         if not 0 < self.penalty_low <= self.penalty_high < float("inf"):
             raise UserError(
                 "ratings.penalty_low must be above 0 and at most ratings.penalty_high, "
@@ -96,4 +98,6 @@ class RatingsConfig:
         if not 0 < self.confidence < 1:
             raise UserError(f"ratings.confidence must be between 0 and 1, got {self.confidence!r}. Use 0.95.")
         if self.workers is not None and self.workers < 1:
-            raise UserError(f"ratings.workers must be at least 1 or none, got {self.workers!r}. Leave it out.")
+            raise UserError(
+                f"ratings.workers must be at least 1 or none, got {self.workers!r}. Leave it out."
+            )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
@@ -12,9 +12,17 @@ import scipy.sparse as sp
 from emosae.errors import UserError
 from emosae.ratings.config import Scaling, Transform
 
-__all__ = ["DenseDesign", "Design", "Predictor", "SparseDesign", "as_design", "column_scale", "transform_features"]
+__all__ = [
+    "DenseDesign",
+    "Design",
+    "Predictor",
+    "SparseDesign",
+    "as_design",
+    "column_scale",
+    "transform_features",
+]
 
-Predictor = np.ndarray | sp.csr_array | sp.csr_matrix
+Predictor: TypeAlias = np.ndarray | sp.csr_array | sp.csr_matrix
 """A words x columns matrix; sparse ones are SAE features, dense ones anything else."""
 
 _CONSTANT = 1e-10  # a column whose variance is this share of its mean square is constant up to rounding
@@ -23,7 +31,9 @@ _CONSTANT = 1e-10  # a column whose variance is this share of its mean square is
 class Design(Protocol):
     """A words x columns matrix that is only ever multiplied."""
 
-    shape: tuple[int, int]
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Words and columns."""
 
     def left(self, words: np.ndarray) -> np.ndarray:
         """Return X' @ words: [n, m] -> [p, m]."""
@@ -73,8 +83,8 @@ class SparseDesign:
 class DenseDesign:
     """A dense design, centred once on all words.
 
-    The shift changes no ridge fit with an intercept; it only spares the digits that a large common mean, as the
-    residual stream has, would cost.
+    The shift changes no ridge fit with an intercept; it only spares the digits that a large common mean, as
+    the residual stream has, would cost.
     """
 
     matrix: np.ndarray
@@ -157,7 +167,10 @@ def column_scale(variance: np.ndarray, floor: np.ndarray, scaling: Scaling) -> n
     return np.where(live, 1.0 / np.sqrt(np.where(live, variance, 1.0)), 0.0)
 
 
-_TRANSFORMS: dict[Transform, Callable[[np.ndarray], np.ndarray]] = {Transform.SQRT: np.sqrt, Transform.LOG1P: np.log1p}
+_TRANSFORMS: dict[Transform, Callable[[np.ndarray], np.ndarray]] = {
+    Transform.SQRT: np.sqrt,
+    Transform.LOG1P: np.log1p,
+}
 
 
 def transform_features(x: Predictor, transform: Transform, name: str = "x") -> Predictor:

@@ -1,20 +1,22 @@
 """Ridge for many training sets, penalties and targets at once, by block Lanczos in the space of words.
 
-Ridge with an intercept is `(K + penalty I) a = y` on the centred training words, with `K = X X'` and the weights
-`X' a`. All penalties share one Krylov space of `K`, because a shift leaves the space as it is; all targets share
-it, because they start it together (a block method); all training sets share one pass over `X`, because a training
-set is no more than zeros in the rows of the others. And a pass over `X` gives the held-out rows of `K` for
-nothing, so that held-out predictions need no weights.
+Ridge with an intercept is `(K + penalty I) a = y` on the centred training words, with `K = X X'` and the
+weights `X' a`. All penalties share one Krylov space of `K`, because a shift leaves the space as it is; all
+targets share it, because they start it together (a block method); all training sets share one pass over `X`,
+because a training set is no more than zeros in the rows of the others. And a pass over `X` gives the held-out
+rows of `K` for nothing, so that held-out predictions need no weights.
 
-The basis is orthogonalised in full against itself, so the residual of each penalty is known at each step from the
-small projected matrix alone.
+The basis is orthogonalised in full against itself, so the residual of each penalty is known at each step from
+the small projected matrix alone.
 
-Source: Golub & Van Loan, Matrix Computations (4th ed.), 10.1-10.3; Frommer & Glässner, Restarted GMRES for shifted
+Source: Golub & Van Loan, Matrix Computations (4th ed.), 10.1-10.3; Frommer & Glässner, Restarted GMRES for
+    shifted
 linear systems (1998), for the shared space.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -28,26 +30,37 @@ _DROP = 1e-11  # of the largest eigenvalue: a new direction shorter than this is
 _TWICE = 0.1  # a vector that keeps less than this share of its length is orthogonalised again
 
 
-def _orthonormal_rows(rows: np.ndarray, floor: float) -> tuple[np.ndarray, np.ndarray]:
-    """Split `rows` [b, n] into `factor.T @ basis`, leaving out directions shorter than `floor`.
+def _orthonormal_rows(rows: np.ndarray, known: np.ndarray, floor: float) -> tuple[np.ndarray, np.ndarray]:
+    """Split `rows` [b, n], orthogonal to `known`, into `factor.T @ basis`; directions below `floor` are left
+    out.
+
+    A row that loses most of its length to the others is mostly rounding in the directions of `known`, so it
+    is orthogonalised against them once more; without that the basis decays when the targets' directions meet.
 
     Returns:
         The basis [c, n] and the factor [c, b], c at most b.
     """
-    basis: list[np.ndarray] = []
+    basis = np.empty_like(rows)
     factor = np.zeros((len(rows), len(rows)))
+    count = 0
     for column, row in enumerate(rows):
-        rest = row.copy()
-        for _ in range(2):
-            for known, direction in enumerate(basis):
-                overlap = float(direction @ rest)
-                factor[known, column] += overlap
-                rest -= overlap * direction
-        length = float(np.linalg.norm(rest))
+        rest, length = row.copy(), np.inf
+        for _ in range(4):
+            overlap = basis[:count] @ rest
+            factor[:count, column] += overlap
+            rest -= overlap @ basis[:count]
+            rest -= (
+                rest.mean()
+            )  # a trace of the mean would grow from step to step: K is centred on one side only
+            before, length = length, float(np.linalg.norm(rest))
+            if length <= floor or length > 0.5 * before:
+                break
+            rest -= (known @ rest) @ known
         if length > floor:
-            factor[len(basis), column] = length
-            basis.append(rest / length)
-    return np.array(basis).reshape(len(basis), rows.shape[1]), factor[: len(basis)]
+            factor[count, column] = length
+            basis[count] = rest / length
+            count += 1
+    return basis[:count], factor[:count]
 
 
 class _Space:
@@ -55,7 +68,7 @@ class _Space:
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
-        block, self.start = _orthonormal_rows(problem.targets.T, 1e-12)
+        block, self.start = _orthonormal_rows(problem.targets.T, np.empty((0, len(problem.train))), 1e-12)
         width = 16 * max(1, len(block))
         self.basis = np.empty((width, len(problem.train)))
         self.heldout = np.empty((width, len(problem.test)))
@@ -102,7 +115,7 @@ class _Space:
         self.projected[:size, self.block] = overlap
         self.projected[self.block, :size] = overlap.T
         self.scale = max(self.scale, float(before.max(initial=0.0)))
-        new, self.coupling = _orthonormal_rows(train, _DROP * self.scale)
+        new, self.coupling = _orthonormal_rows(train, basis, _DROP * self.scale)
         if size + len(new) >= len(self.problem.train):  # centred vectors of n words span n - 1 dimensions
             new, self.coupling = new[:0], self.coupling[:0]
         self.last, self.size = self.block, size
@@ -160,7 +173,7 @@ class KrylovSolver:
             sizes = [space.block.stop - space.block.start for space in growing]
             words = np.zeros((self.design.shape[0], sum(sizes)))
             edges = np.concatenate([[0], np.cumsum(sizes)])
-            parts = [slice(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+            parts = [slice(int(a), int(b)) for a, b in itertools.pairwise(edges)]
             for space, part in zip(growing, parts, strict=True):
                 words[space.problem.train, part] = space.basis[space.block].T
             columns = self.design.left(words)

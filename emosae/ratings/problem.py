@@ -21,14 +21,14 @@ class Problem:
     Attributes:
         train: Rows of the words to fit, [n_train] int.
         test: Rows of the words to predict, [n_test] int.
-        targets: Ratings of the training words, centred and of unit length, [n_train, n_targets]; a target that
-            is constant on the training words is all zeros.
+        targets: Ratings of the training words, centred and of unit length, [n_train, n_targets]; a target
+            that is constant on the training words is all zeros.
         norms: Length of the centred ratings, [n_targets].
         means: Mean rating of the training words, [n_targets].
         scale: What each column is multiplied by, [p], or None.
         mean: Mean of each column over the training words, [p], in the design's units.
-        variance: Sum over the columns of their variance over the training words, after scaling: the unit of the
-            penalties.
+        variance: Sum over the columns of their variance over the training words, after scaling: the unit of
+            the penalties.
     """
 
     train: np.ndarray

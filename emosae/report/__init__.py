@@ -10,8 +10,8 @@ __all__ = ["draw"]
 def draw(run: Path) -> Path:
     """Draw a run's report and figures from its tables, without the model.
 
-    Writes `report.html`, one file that needs no network, and `figures/*.svg` and `figures/*.png`. The same folder
-    gives the same bytes. A stage that was not run is named together with the command that adds it.
+    Writes `report.html`, one file that needs no network, and `figures/*.svg` and `figures/*.png`. The same
+    folder gives the same bytes. A stage that was not run is named together with the command that adds it.
 
     Args:
         run: A run's folder, with manifest.json and tables/.

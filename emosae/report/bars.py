@@ -13,7 +13,6 @@ from emosae.report.style import (
     ACCENT_SOFT,
     BASELINE,
     CONTROL,
-    GRID,
     HUMAN,
     INK,
     MUTED,
@@ -93,10 +92,14 @@ def draw_bars(panels: Sequence[Panel], *, columns: int = 2) -> Figure:
         axes[divmod(index, columns)].set_axis_off()
     used = list(dict.fromkeys(bar.role for panel in panels for bar in panel.bars))
     handles: list[Patch | Line2D] = [
-        Patch(facecolor=_ROLE_COLOURS[role], label=_ROLE_NAMES[role]) for role in _ROLE_COLOURS if role in used
+        Patch(facecolor=_ROLE_COLOURS[role], label=_ROLE_NAMES[role])
+        for role in _ROLE_COLOURS
+        if role in used
     ]
     if any(panel.ceiling for panel in panels):
-        handles.append(Patch(facecolor=HUMAN, alpha=0.35, label="ceiling: the best that people's agreement allows"))
+        handles.append(
+            Patch(facecolor=HUMAN, alpha=0.35, label="ceiling: the best that people's agreement allows")
+        )
     if any(bar.low is not None for panel in panels for bar in panel.bars):
         handles.append(Line2D([], [], color=INK, linewidth=1.0, label="interval"))
     figure.legend(handles=handles, loc="outside lower left", ncols=min(len(handles), 3), columnspacing=1.4)
@@ -104,13 +107,19 @@ def draw_bars(panels: Sequence[Panel], *, columns: int = 2) -> Figure:
 
 
 def _bars(ax: Axes, panel: Panel, *, names: bool, tallest: int) -> None:
-    where = np.arange(len(panel.bars))
+    where = [float(row) for row in range(len(panel.bars))]
     if panel.ceiling:
         low, high = panel.ceiling
         ax.axvspan(min(low, high), max(low, high), color=HUMAN, alpha=0.22, linewidth=0, zorder=0)
-        for end in {low, high}:
+        for end in dict.fromkeys(panel.ceiling):
             ax.axvline(end, color=HUMAN, linewidth=0.9, zorder=1)
-    edge = max([0.0, *(v for bar in panel.bars for v in (bar.value, bar.high) if v is not None), *(panel.ceiling or ())])
+    edge = max(
+        [
+            0.0,
+            *(v for bar in panel.bars for v in (bar.value, bar.high) if v is not None),
+            *(panel.ceiling or ()),
+        ]
+    )
     least = min([0.0, *(v for bar in panel.bars for v in (bar.value, bar.low) if v is not None)])
     span = (edge - least) or 1.0
     for y, bar in zip(where, panel.bars, strict=True):
@@ -120,7 +129,15 @@ def _bars(ax: Axes, panel: Panel, *, names: bool, tallest: int) -> None:
         ax.barh(y, bar.value, height=0.68, color=_ROLE_COLOURS[bar.role], zorder=2, linewidth=0)
         if bar.low is not None and bar.high is not None:
             ax.plot([bar.low, bar.high], [y, y], color=INK, linewidth=1.0, zorder=3, solid_capstyle="butt")
-        ax.text(1.015, y, number(bar.value), va="center", fontsize=7.5, transform=ax.get_yaxis_transform(), color=INK)
+        ax.text(
+            1.015,
+            y,
+            number(bar.value),
+            va="center",
+            fontsize=7.5,
+            transform=ax.get_yaxis_transform(),
+            color=INK,
+        )
     ax.axvline(0, color=MUTED, linewidth=0.7, zorder=3)
     ax.set_xlim(least - (0.04 * span if least < 0 else 0), edge + 0.04 * span)
     ax.set_ylim(tallest - 0.4, -0.6)
@@ -157,11 +174,17 @@ def draw_intervals(
             if low is not None and high is not None:
                 ax.plot([low, high], [y, y], color=colour, linewidth=1.4, solid_capstyle="butt")
             label = name if first else None
-            ax.plot([value], [y], marker="oDs^"[place % 4], markersize=5, color=colour, linestyle="", label=label)
+            ax.plot(
+                [value], [y], marker="oDs^"[place % 4], markersize=5, color=colour, linestyle="", label=label
+            )
             first = False
     ax.set_yticks(range(len(groups)), [shorten(name, 40) for name in groups])
     ax.set_ylim(len(groups) - 0.5, -0.5)
-    ax.set_xlim(-1.02, 1.02)
+    least = min(
+        (end for group in groups.values() for cell in group.values() for end in cell if end is not None),
+        default=0.0,
+    )
+    ax.set_xlim(min(least - 0.04, -0.02), 1.02)
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
     ax.grid(axis="x")
@@ -184,14 +207,18 @@ def draw_counts(
     """
     languages = list(counts)
     figure = new_figure(WIDTH, 0.175 * len(concepts) + 1.15)
-    axes = figure.subplots(1, len(languages) + 1, sharey=True, squeeze=False, width_ratios=[1] * len(languages) + [1.15])[0]
+    axes = figure.subplots(
+        1, len(languages) + 1, sharey=True, squeeze=False, width_ratios=[1] * len(languages) + [1.15]
+    )[0]
     where = np.arange(len(concepts))
     most = max((sum(pair) for rows in counts.values() for pair in rows), default=1)
     for ax, language in zip(axes, languages, strict=False):
         passed = np.array([pair[0] for pair in counts[language]])
         others = np.array([pair[1] for pair in counts[language]])
         ax.barh(where, passed, height=0.7, color=ACCENT, linewidth=0, label="significant")
-        ax.barh(where, others, left=passed, height=0.7, color=CONTROL, linewidth=0, label="best of the others")
+        ax.barh(
+            where, others, left=passed, height=0.7, color=CONTROL, linewidth=0, label="best of the others"
+        )
         ax.set_xlim(0, most * 1.05 or 1)
         ax.set_title(shorten(language, 30))
         ax.set_xlabel("Selected features (number)")

@@ -30,19 +30,19 @@ class Layer:
     Attributes:
         name: What the legend calls it.
         positions: Coordinates of each concept on the two axes.
-        hollow: Draw as rings, as for people's own positions.
     """
 
     name: str
     positions: Mapping[str, tuple[float, float]]
-    hollow: bool = False
 
 
 def valence_colours() -> Any:
     """Make the colour scale of valence: blue for unpleasant, grey for neither, orange for pleasant."""
     from matplotlib.colors import LinearSegmentedColormap
 
-    return LinearSegmentedColormap.from_list("valence", ["#1f5fa8", "#7ba7d4", "#cfd3d8", "#eba35c", "#c4550a"])
+    return LinearSegmentedColormap.from_list(
+        "valence", ["#1f5fa8", "#7ba7d4", "#cfd3d8", "#eba35c", "#c4550a"]
+    )
 
 
 def draw_emotion_map(
@@ -58,7 +58,7 @@ def draw_emotion_map(
 
     Args:
         layers: At least one; the same concept in several is joined by a line and labelled at the first.
-        valence: Of each concept, any unit, 0 or the middle of its scale drawn grey; empty for none.
+        valence: Of each concept, any unit; 0 is grey, or the mean where all have one sign.
         arousal: Of each concept, any unit; empty for none.
         axis_names: Labels of the two axes, with their unit.
         valence_name: Title of the colour scale, with its unit.
@@ -69,8 +69,7 @@ def draw_emotion_map(
 
     figure = new_figure(WIDTH, 5.6)
     ax = figure.add_subplot()
-    most = max((abs(value) for value in valence.values()), default=1.0) or 1.0
-    scale = ScalarMappable(Normalize(-most, most), valence_colours())
+    scale = ScalarMappable(Normalize(*_limits(list(valence.values()))), valence_colours())
     ax.axhline(0, color=GRID, linewidth=0.8, zorder=0)
     ax.axvline(0, color=GRID, linewidth=0.8, zorder=0)
     for concept in _concepts(layers):
@@ -79,15 +78,16 @@ def draw_emotion_map(
             ax.plot(*path.T, color=MUTED, linewidth=0.6, alpha=0.6, zorder=1, solid_capstyle="round")
     for index, layer in enumerate(layers):
         names = list(layer.positions)
-        colours = [scale.to_rgba(valence[name]) if name in valence else ACCENT for name in names]
+        x, y = np.array([layer.positions[name] for name in names]).T
         ax.scatter(
-            *np.array([layer.positions[name] for name in names]).T,
+            x,
+            y,
             s=[_area(arousal.get(name), arousal) for name in names],
             marker=_MARKERS[index % len(_MARKERS)],
-            facecolors="none" if layer.hollow else colours,
-            edgecolors=colours if layer.hollow else INK,
-            linewidths=1.1 if layer.hollow else 0.6,
-            zorder=3 if layer.hollow else 4 - 0.1 * index,
+            c=np.array([_colour(scale, valence.get(name)) for name in names]),
+            edgecolors=INK,
+            linewidths=0.6,
+            zorder=4 - 0.1 * index,
         )
     ax.set_aspect("equal", adjustable="datalim")
     ax.margins(0.09)
@@ -96,10 +96,25 @@ def draw_emotion_map(
     if valence:
         bar = figure.colorbar(scale, ax=ax, fraction=0.03, aspect=32, pad=0.015)
         bar.set_label(valence_name)
-        bar.outline.set_visible(False)  # type: ignore[operator]
+        bar.outline.set_visible(False)
     _legends(figure, ax, layers, arousal, arousal_name)
     _label(figure, ax, layers, arousal)
     return figure
+
+
+def _colour(scale: Any, value: float | None) -> tuple[float, ...]:
+    from matplotlib.colors import to_rgba
+
+    return tuple(scale.to_rgba(value)) if value is not None else to_rgba(ACCENT)
+
+
+def _limits(values: list[float]) -> tuple[float, float]:
+    """Return the ends of the color scale; its middle is 0, or the mean where all have one sign."""
+    if not values:
+        return -1.0, 1.0
+    middle = 0.0 if min(values) < 0 < max(values) else sum(values) / len(values)
+    most = max(abs(value - middle) for value in values) or 1.0
+    return middle - most, middle + most
 
 
 def _concepts(layers: Sequence[Layer]) -> list[str]:
@@ -114,7 +129,9 @@ def _area(value: float | None, arousal: Mapping[str, float]) -> float:
     return _AREA[0] + share * (_AREA[1] - _AREA[0])
 
 
-def _legends(figure: Figure, ax: Axes, layers: Sequence[Layer], arousal: Mapping[str, float], title: str) -> None:
+def _legends(
+    figure: Figure, ax: Axes, layers: Sequence[Layer], arousal: Mapping[str, float], title: str
+) -> None:
     from matplotlib.lines import Line2D
 
     handles = []
@@ -127,8 +144,8 @@ def _legends(figure: Figure, ax: Axes, layers: Sequence[Layer], arousal: Mapping
                     linestyle="",
                     marker=_MARKERS[index % len(_MARKERS)],
                     markersize=6,
-                    markerfacecolor="none" if layer.hollow else MUTED,
-                    markeredgecolor=MUTED if layer.hollow else INK,
+                    markerfacecolor=MUTED,
+                    markeredgecolor=INK,
                     label=layer.name,
                 )
             )
@@ -167,7 +184,9 @@ def _label(figure: Figure, ax: Axes, layers: Sequence[Layer], arousal: Mapping[s
     rest = [layer.positions[name] for layer in layers[1:] for name in layer.positions]
     size = 7.5 if len(names) <= 30 else 6.5
     texts = [
-        ax.text(x, y, shorten(name, 28), fontsize=size, ha="center", va="center", gid=f"{HALO}-{index}", zorder=6)
+        ax.text(
+            x, y, shorten(name, 28), fontsize=size, ha="center", va="center", gid=f"{HALO}-{index}", zorder=6
+        )
         for index, (name, (x, y)) in enumerate(zip(names, first, strict=True))
     ]
     for text in texts:
@@ -175,7 +194,9 @@ def _label(figure: Figure, ax: Axes, layers: Sequence[Layer], arousal: Mapping[s
     figure.draw_without_rendering()  # fixes the layout, so that dots mean what they will mean on paper
     figure.set_layout_engine("none")
     renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
-    boxes = np.array([[box.width, box.height] for box in (text.get_window_extent(renderer) for text in texts)])
+    boxes = np.array(
+        [[box.width, box.height] for box in (text.get_window_extent(renderer) for text in texts)]
+    )
     dots = ax.transData.transform(np.array(first))
     per_point = figure.dpi / 72
     radii = np.array([np.sqrt(_area(arousal.get(name), arousal)) / 2 * per_point for name in names])
@@ -183,11 +204,11 @@ def _label(figure: Figure, ax: Axes, layers: Sequence[Layer], arousal: Mapping[s
     centres = place_labels(
         dots,
         radii,
-        # capitals and descenders leave air in the box that matplotlib measures
-        boxes * np.array([1.0, 0.86]),
+        # capitals and descenders leave air in the box that matplotlib measures; words need some between
+        boxes * np.array([1.0, 0.86]) + np.array([2.5 * per_point, 0.0]),
         (frame.x0, frame.y0, frame.x1, frame.y1),
         obstacles=ax.transData.transform(np.array(rest)) if rest else None,
-        gap=1.5 * per_point,
+        unit=per_point,
     )
     for text, centre, dot, radius, box in zip(texts, centres, dots, radii, boxes, strict=True):
         text.set_position(tuple(ax.transData.inverted().transform(centre)))

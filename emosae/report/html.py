@@ -34,13 +34,17 @@ def draw_report(folder: Path) -> Path:
     run = read_run(folder)
     with drawing():
         sections = _sections(run)
-    style = Markup((_HERE / "style.css").read_text(encoding="utf-8"))  # noqa: S704
-    page = _environment().get_template("template.html.j2").render(
-        about=about(run),
-        glance=glance(run),
-        sections=sections,
-        style=style,
-        language=run.languages[0] if len(run.languages) == 1 else "en",
+    style = Markup((_HERE / "style.css").read_text(encoding="utf-8"))
+    page = (
+        _environment()
+        .get_template("template.html.j2")
+        .render(
+            about=about(run),
+            glance=glance(run),
+            sections=sections,
+            style=style,
+            language=run.languages[0] if len(run.languages) == 1 else "en",
+        )
     )
     report = folder / "report.html"
     with atomic_path(report) as path:

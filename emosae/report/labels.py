@@ -1,4 +1,4 @@
-"""Placing labels beside points so that few of them overlap."""
+"""Placing labels beside points so that as few as possible overlap."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from jaxtyping import Float
 
 __all__ = ["place_labels"]
 
-# Where a label may start from its point, best first: right, left, above, below, then the diagonals.
-_SIDES = np.array([(1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1)], dtype=float)
+# Directions from a point to its label, best first: right, left, above, below, then what lies between.
+_DEGREES = np.array([0, 180, 90, 270, 30, 150, 330, 210, 60, 120, 300, 240])
+_DISTANCES = (0.0, 5.0, 12.0, 22.0, 34.0)  # beyond touching, in multiples of `unit`
+_ON_LABEL, _ON_MARKER, _OUTSIDE = 40.0, 6.0, 60.0
 
 
 def place_labels(
@@ -18,14 +20,14 @@ def place_labels(
     bounds: tuple[float, float, float, float],
     *,
     obstacles: Float[np.ndarray, "m 2"] | None = None,
-    rounds: int = 300,
-    gap: float = 2.0,
+    unit: float = 1.0,
+    sweeps: int = 40,
 ) -> Float[np.ndarray, "n 2"]:
     """Return the centre of each label's box.
 
-    Each label first takes the side of its point where it covers least, in a fixed order; then boxes that still
-    overlap push each other and the points away, while a spring holds each near its point. Everything is
-    deterministic.
+    Every label has some sixty places around its point: near ones before far ones, right and left before
+    above and below. Labels take turns, the crowded ones first, each moving to the place where it covers
+    least of the other labels and the markers, until none wants to move. Nothing is random.
 
     Args:
         points: Where the points are, in the unit of a screen (dots), y upwards.
@@ -33,8 +35,8 @@ def place_labels(
         sizes: Width and height of each label.
         bounds: Left, bottom, right and top that boxes stay inside of.
         obstacles: More points that labels should not cover.
-        rounds: Most rounds of pushing.
-        gap: Least distance between boxes and markers.
+        unit: Dots in a typographic point; scales the distances.
+        sweeps: Most turns of each label.
 
     Example:
         >>> place_labels(np.zeros((1, 2)), np.ones(1), np.array([[10.0, 4.0]]), (-50, -50, 50, 50))
@@ -44,86 +46,57 @@ def place_labels(
     if n == 0:
         return np.zeros((0, 2))
     half = sizes / 2
-    others = points if obstacles is None or len(obstacles) == 0 else np.concatenate([points, obstacles])
-    spread = np.concatenate([radii, np.full(len(others) - n, radii.mean())])
+    markers = points if obstacles is None or len(obstacles) == 0 else np.concatenate([points, obstacles])
+    spread = np.concatenate([radii, np.full(len(markers) - n, radii.mean())]) + unit
+    places, cost = _candidates(points, radii, half, unit)
     low, high = np.array(bounds[:2]), np.array(bounds[2:])
-    centre = _first_guess(points, radii, half, others, spread, low, high, gap)
-    for _ in range(rounds):
-        push = _from_boxes(centre, half, gap) + _from_points(centre, half, others, spread, gap)
-        moving = np.abs(push).max(axis=1) > 0.05
-        if not moving.any():
+    outside = ((places - half[:, None] < low) | (places + half[:, None] > high)).any(axis=2)
+    cost = cost + _OUTSIDE * outside + _ON_MARKER * _markers_hit(places, half, markers, spread)
+    chosen = cost.argmin(axis=1)
+    distance = np.linalg.norm(points[:, None] - markers[None], axis=2)
+    turns = np.argsort(np.sort(distance, axis=1)[:, : min(6, len(markers))].sum(axis=1), kind="stable")
+    for _ in range(sweeps):
+        moved = False
+        for index in turns:
+            centres = places[np.arange(n), chosen]
+            others = np.arange(n) != index
+            covered = _covered(places[index], half[index], centres[others], half[others])
+            best = int(np.argmin(cost[index] + _ON_LABEL * covered))
+            moved |= best != chosen[index]
+            chosen[index] = best
+        if not moved:
             break
-        centre = centre + push
-        home = np.where(moving[:, None], points - centre, 0.0)
-        reach = np.maximum(np.abs(home) - half - radii[:, None] - gap, 0.0) * np.sign(home)
-        centre = np.clip(centre + 0.08 * reach, low + half, np.maximum(high - half, low + half))
-    return centre
+    return np.asarray(places[np.arange(n), chosen])
 
 
-def _first_guess(
-    points: np.ndarray,
-    radii: np.ndarray,
-    half: np.ndarray,
-    others: np.ndarray,
-    spread: np.ndarray,
-    low: np.ndarray,
-    high: np.ndarray,
-    gap: float,
-) -> np.ndarray:
-    """Take for each label the side that covers least; the crowded points choose first."""
-    n = len(points)
-    distance = np.linalg.norm(points[:, None] - others[None], axis=2)
-    crowded = np.argsort(np.sort(distance, axis=1)[:, : min(6, len(others))].sum(axis=1), kind="stable")
-    centre = points.copy()
-    placed: list[int] = []
-    for index in crowded:
-        candidates = points[index] + _SIDES * (half[index] + radii[index] + gap)
-        # on a diagonal the corner of the box may come closer than its side would
-        candidates[4:] -= _SIDES[4:] * 0.3 * radii[index]
-        cost = 0.02 * np.arange(len(_SIDES))
-        for side, candidate in enumerate(candidates):
-            cost[side] += _covered(candidate, half[index], centre[placed], half[placed])
-            free = np.maximum(np.abs(candidate - others) - half[index], 0.0)
-            inside = np.linalg.norm(free, axis=1) < spread
-            inside[index] = False
-            cost[side] += 0.6 * inside.sum()
-            cost[side] += 5.0 * bool(((candidate - half[index] < low) | (candidate + half[index] > high)).any())
-        centre[index] = candidates[int(np.argmin(cost))]
-        placed.append(int(index))
-    assert len(placed) == n
-    return np.clip(centre, low + half, np.maximum(high - half, low + half))
+def _candidates(
+    points: np.ndarray, radii: np.ndarray, half: np.ndarray, unit: float
+) -> tuple[Float[np.ndarray, "n k 2"], Float[np.ndarray, "n k"]]:
+    """Return the places of each label and what each costs by itself."""
+    angles = np.deg2rad(_DEGREES)
+    direction = np.column_stack([np.cos(angles), np.sin(angles)]).round(12)
+    places, cost = [], []
+    for far, distance in enumerate(_DISTANCES):
+        # the box touches the marker along the direction: its centre is as far off as the box reaches that way
+        with np.errstate(divide="ignore"):
+            reach = np.minimum(
+                np.where(direction[:, 0] != 0, half[:, None, 0] / np.abs(direction[:, 0]), np.inf),
+                np.where(direction[:, 1] != 0, half[:, None, 1] / np.abs(direction[:, 1]), np.inf),
+            )
+        length = reach + radii[:, None] + 2.0 * unit + distance * unit
+        places.append(points[:, None] + length[..., None] * direction)
+        cost.append(np.broadcast_to(2.0 * far + 0.12 * np.arange(len(_DEGREES)), length.shape))
+    return np.concatenate(places, axis=1), np.concatenate(cost, axis=1)
 
 
-def _covered(centre: np.ndarray, half: np.ndarray, centres: np.ndarray, halves: np.ndarray) -> float:
-    """Share of a box that other boxes cover."""
-    if len(centres) == 0:
-        return 0.0
-    overlap = np.maximum(half + halves - np.abs(centre - centres), 0.0)
-    return float(overlap.prod(axis=1).sum() / (4 * half.prod()))
+def _markers_hit(places: np.ndarray, half: np.ndarray, markers: np.ndarray, spread: np.ndarray) -> np.ndarray:
+    """Count the markers that each place of each label covers."""
+    gap = np.maximum(np.abs(places[:, :, None] - markers) - half[:, None, None], 0.0)
+    return np.asarray((np.linalg.norm(gap, axis=3) < spread).sum(axis=2))
 
 
-def _from_boxes(centre: np.ndarray, half: np.ndarray, gap: float) -> np.ndarray:
-    """Push overlapping boxes apart along the axis on which they overlap less."""
-    n = len(centre)
-    difference = centre[:, None] - centre[None]
-    overlap = half[:, None] + half[None] + gap / 2 - np.abs(difference)
-    both = (overlap > 0).all(axis=2) & ~np.eye(n, dtype=bool)
-    # boxes on one spot part by their order
-    order = np.sign(np.arange(n)[:, None] - np.arange(n)[None])[..., None]
-    direction = np.where(difference != 0, np.sign(difference), order)
-    # text is wide and low, so that up and down is nearly always the short way out
-    along = np.where((overlap[..., :1] < overlap[..., 1:]), np.array([1.0, 0.0]), np.array([0.0, 1.0]))
-    return np.asarray((both[..., None] * along * direction * overlap).sum(axis=1) * 0.3)
-
-
-def _from_points(
-    centre: np.ndarray, half: np.ndarray, points: np.ndarray, spread: np.ndarray, gap: float
-) -> np.ndarray:
-    """Push boxes off the markers."""
-    difference = centre[:, None] - points[None]
-    reach = half[:, None] + spread[None, :, None] + gap / 2
-    overlap = reach - np.abs(difference)
-    inside = (overlap > 0).all(axis=2)
-    along = np.where((overlap[..., :1] < overlap[..., 1:]), np.array([1.0, 0.0]), np.array([0.0, 1.0]))
-    direction = np.where(difference != 0, np.sign(difference), 1.0)
-    return np.asarray((inside[..., None] * along * direction * overlap).sum(axis=1) * 0.2)
+def _covered(places: np.ndarray, half: np.ndarray, centres: np.ndarray, halves: np.ndarray) -> np.ndarray:
+    """Sum over the other labels of the share of the box that they cover, and of touching at all."""
+    overlap = np.maximum(half + halves - np.abs(places[:, None] - centres), 0.0)
+    area = overlap.prod(axis=2)
+    return np.asarray((area / (4 * half.prod()) + 0.2 * (area > 0)).sum(axis=1))

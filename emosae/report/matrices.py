@@ -38,7 +38,9 @@ def leaf_order(rdm: Float[np.ndarray, "n n"]) -> Int[np.ndarray, " n"]:
 
 
 def rank_scale(rdm: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n"]:
-    """Return each pair's rank as a share, 0 for the most similar pair and 1 for the least; the diagonal is NaN."""
+    """Return each pair's rank as a share, 0 for the most similar pair and 1 for the least; the diagonal is "
+    "NaN.
+    """
     pairs = squareform(rdm, checks=False).astype(float)
     judged = np.isfinite(pairs)
     ranks = np.full(len(pairs), np.nan)
@@ -62,31 +64,57 @@ def draw_rdms(
     names = [shorten(concepts[index], 24) for index in order]
     columns = min(len(rdms), 2)
     rows = -(-len(rdms) // columns)
-    label_size = float(np.clip(200 / max(len(names), 1), 3.2, 8.0))
-    figure = new_figure(WIDTH if columns > 1 else 4.6, 3.95 * rows + 0.35)
-    axes = figure.subplots(rows, columns, squeeze=False)
+    size = float(np.clip(200 / max(len(names), 1), 3.2, 8.0))
+    # laid out by hand, in inches: squares of one size, room for names on the left and below
+    longest = max(_width(name) for name in names) * size / 72
+    margin, gap, top, bar_room = longest + 0.12, 0.22, 0.32, 0.62
+    below_all = len(rdms) == rows * columns
+    side = (WIDTH - margin - gap - 0.1) / 2
+    width = margin + columns * side + (columns - 1) * gap + 0.1
+    height = rows * (top + side + margin) + (bar_room if below_all else 0)
+    figure = new_figure(width, height)
+    figure.set_layout_engine("none")
     mesh = None
     edges = np.arange(len(names) + 1)
     for index, (title, rdm) in enumerate(rdms.items()):
-        ax = axes[divmod(index, columns)]
+        row, column = divmod(index, columns)
+        left, bottom = margin + column * (side + gap), height - (row + 1) * (top + side + margin) + margin
+        ax = figure.add_axes((left / width, bottom / height, side / width, side / height))
         shares = rank_scale(np.asarray(rdm))[np.ix_(order, order)]
         mesh = ax.pcolormesh(
-            edges, edges, np.ma.masked_invalid(shares), cmap="cividis", vmin=0, vmax=1, edgecolors="face", linewidth=0.15
+            edges,
+            edges,
+            np.ma.masked_invalid(shares),
+            cmap="cividis",
+            vmin=0,
+            vmax=1,
+            edgecolors="face",
+            linewidth=0.15,
         )
         ax.set_title(shorten(title, 60))
-        ax.set_aspect("equal")
         ax.invert_yaxis()
-        ax.set_yticks(np.arange(len(names)) + 0.5, names if index % columns == 0 else [""] * len(names))
+        ax.set_yticks(np.arange(len(names)) + 0.5, names if column == 0 else [""] * len(names))
         ax.set_xticks(np.arange(len(names)) + 0.5, names, rotation=90)
-        ax.tick_params(length=0, labelsize=label_size, pad=2)
+        ax.tick_params(length=0, labelsize=size, pad=2)
         for spine in ax.spines.values():
             spine.set_visible(False)
-    for index in range(len(rdms), rows * columns):
-        axes[divmod(index, columns)].set_axis_off()
     assert mesh is not None
-    bar = figure.colorbar(mesh, ax=axes, orientation="horizontal", fraction=0.03, aspect=46, pad=0.01)
-    bar.set_label("Rank of the pair's dissimilarity within each matrix (share of pairs; blank: the concept itself, or not judged)")
-    bar.set_ticks([0, 0.5, 1], labels=["0, most similar", "0.5", "1, least similar"])
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    # the scale stands below the matrices, or in the place that an odd one leaves free
+    start = margin if below_all else margin + side + gap + 0.15
+    length = width - start - (0.1 if below_all else 0.25)
+    level = 0.46 if below_all else margin + 0.62 * side
+    bar = figure.colorbar(
+        mesh,
+        cax=figure.add_axes((start / width, level / height, length / width, 0.11 / height)),
+        orientation="horizontal",
+    )
+    bar.set_label("Rank of a pair's dissimilarity\nwithin its matrix (share of pairs)")
+    bar.set_ticks([0, 0.5, 1], labels=["0, similar", "0.5", "1, unlike"])
+    bar.outline.set_visible(False)
     bar.ax.tick_params(color=MUTED)
     return figure
+
+
+def _width(text: str) -> float:
+    """Estimate a label's width in ems; Chinese and other wide characters take a whole one."""
+    return sum(1.0 if ord(character) > 0x2E7F else 0.62 for character in text)

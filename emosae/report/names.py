@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from emosae.report.bars import Role
-from emosae.report.text import words_of
+from emosae.report.text import clean, words_of
 
-__all__ = ["order_names", "readable", "role", "split_language"]
+__all__ = ["language_name", "order_names", "readable", "role", "split_language"]
 
 _READABLE = {
     "features": "SAE features",
@@ -31,10 +31,33 @@ _READABLE = {
     "frequency": "log frequency",
     "human": "people",
 }
+_LANGUAGES = {
+    "de": "German",
+    "en": "English",
+    "es": "Spanish",
+    "fr": "French",
+    "it": "Italian",
+    "ja": "Japanese",
+    "ko": "Korean",
+    "nl": "Dutch",
+    "pt": "Portuguese",
+    "ru": "Russian",
+    "zh": "Chinese",
+}
 _HUMAN = {"valence", "valence_only", "arousal", "arousal_only", "valence_arousal", "human"}
 _SUBSETS = {"space", "emotion_space", "universal"}
 _CONTROLS = {"random", "control", "shuffled"}
 _ORDER = ["features", "subset", "baseline", "control", "human"]
+
+
+def language_name(code: str) -> str:
+    """Return a language's English name, its code where we know none.
+
+    Example:
+        >>> language_name("zh"), language_name("yo")
+        ('Chinese', 'yo')
+    """
+    return _LANGUAGES.get(code, clean(code))
 
 
 def split_language(name: str, languages: Iterable[str]) -> tuple[str, str]:
@@ -51,7 +74,9 @@ def split_language(name: str, languages: Iterable[str]) -> tuple[str, str]:
 
 
 def role(name: str) -> Role:
-    """Tell what a predictor or space is to the study: the features, a set of them, a baseline, a control, people."""
+    """Tell what a predictor or space is to the study: the features, a set of them, a baseline, a control, "
+    "people.
+    """
     base = name.replace("-", "_").replace(" ", "_")
     if base == "features":
         return "features"
@@ -69,11 +94,11 @@ def readable(name: str, languages: Iterable[str] = ()) -> str:
 
     Example:
         >>> readable("residual_en", ["en", "zh"])
-        'raw residual (en)'
+        'raw residual (English)'
     """
     base, language = split_language(name, languages)
     text = _READABLE.get(base.replace("-", "_").replace(" ", "_"), words_of(base))
-    return f"{text} ({language})" if language else text
+    return f"{text} ({language_name(language)})" if language else text
 
 
 def order_names(names: Iterable[str], languages: Iterable[str] = ()) -> list[str]:

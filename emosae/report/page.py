@@ -201,4 +201,4 @@ class Canvas:
         svg = save_figure(figure, self.folder / "figures", full, fallback)
         self.drawn.append(full)
         inline = inline_svg(svg, f"f{len(self.drawn)}", clean(alt))
-        return FigureBlock(svg=Markup(inline), name=full, title=title, caption=caption)  # noqa: S704
+        return FigureBlock(svg=Markup(inline), name=full, title=title, caption=caption)

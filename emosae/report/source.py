@@ -1,7 +1,7 @@
 """What a report is drawn from: a run's folder and nothing else.
 
-Stages are read as tables by name rather than as the dataclasses that wrote them: that needs neither torch nor the
-stages' own imports, and a run of an earlier version is shown as far as its tables go.
+Stages are read as tables by name rather than as the dataclasses that wrote them: that needs neither torch
+nor the stages' own imports, and a run of an earlier version is shown as far as its tables go.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import polars as pl
 from emosae.artifacts import read_json
 from emosae.errors import MissingFileError, UserError
 
-__all__ = ["STAGES", "Run", "Stage", "column", "read_run"]
+__all__ = ["STAGES", "Run", "Stage", "part", "read_run"]
 
 STAGES = ("features", "select", "geometry", "ratings")
 
@@ -94,7 +94,9 @@ def read_run(folder: Path) -> Run:
         raise MissingFileError.at("The run's folder", folder, "Name a folder in outputs/.")
     manifest = read_json(folder / "manifest.json")
     if not isinstance(manifest, dict):
-        raise UserError(f"{folder / 'manifest.json'} is not a run's manifest. Name a folder that emosae wrote.")
+        raise UserError(
+            f"{folder / 'manifest.json'} is not a run's manifest. Name a folder that emosae wrote."
+        )
     stages: dict[str, dict[str, Stage]] = {}
     for name in STAGES:
         for site, stage in _read_stage(folder / "tables", name).items():
@@ -112,16 +114,15 @@ def _read_stage(folder: Path, stage: str) -> dict[str, Stage]:
         try:
             tables[path.name.removeprefix(f"{stage}_").removesuffix(".parquet")] = pl.read_parquet(path)
         except pl.exceptions.PolarsError as error:
-            raise UserError(f"{path} is not readable as a table ({error}). Run the {stage} stage again.") from error
+            raise UserError(
+                f"{path} is not readable as a table ({error}). Run the {stage} stage again."
+            ) from error
     return {
         site: Stage(
-            tables={name: table.filter(pl.col("site") == site).drop("site") for name, table in tables.items()},
+            tables={
+                name: table.filter(pl.col("site") == site).drop("site") for name, table in tables.items()
+            },
             values=plain if isinstance(plain, dict) else {},
         )
         for site, plain in values.items()
     }
-
-
-def column(table: pl.DataFrame, *names: str) -> str | None:
-    """Return the first of `names` that the table has, None for none."""
-    return next((name for name in names if name in table.columns), None)

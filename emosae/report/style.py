@@ -1,8 +1,8 @@
 """The look of the figures, and how they are written: palette, fonts, deterministic SVG and PNG.
 
-Colours that carry structure (ink, paper, grid, the series) are taken from `INK` and its neighbours only. In the
-report their hex values in the SVG are replaced by CSS variables of the same name, which is how one drawing serves
-light paper, dark screens and print.
+Colours that carry structure (ink, paper, grid, the series) are taken from `INK` and its neighbours only. In
+the report their hex values in the SVG are replaced by CSS variables of the same name, which is how one
+drawing serves light paper, dark screens and print.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from emosae.artifacts import atomic_path
 
@@ -74,8 +74,10 @@ _CJK = re.compile(
     r"Noto Sans (CJK|SC)|Source Han Sans|WenQuanYi|PingFang|Hiragino Sans|Heiti|Microsoft YaHei|SimHei|"
     r"Droid Sans Fallback|AR PL|Arial Unicode"
 )
-_CJK_FILE = re.compile(r"cjk|han-?sans|wqy|pingfang|hiragino|heiti|msyh|simhei|fallback|uming|ukai|arial ?unicode", re.I)
-_RC = {
+_CJK_FILE = re.compile(
+    r"cjk|han-?sans|wqy|pingfang|hiragino|heiti|msyh|simhei|fallback|uming|ukai|arial ?unicode", re.I
+)
+_RC: dict[str, Any] = {
     "svg.fonttype": "none",  # text stays text: the reader's browser has glyphs that this machine may lack
     "svg.hashsalt": "emosae",
     "font.size": 8.5,
@@ -116,9 +118,10 @@ _RC = {
 
 @lru_cache(maxsize=1)
 def font_families() -> tuple[str, ...]:
-    """List the installed font families that figures are set in: a Latin one, then one with Chinese where there is.
+    """List the installed font families of the figures: a Latin one, then one with Chinese where there is.
 
-    matplotlib keeps a list of fonts from its first start; a font installed since then is looked up on the disk.
+    matplotlib keeps a list of fonts from its first start; a font installed since then is looked up on the
+    disk.
     """
     from matplotlib import font_manager
 
@@ -133,7 +136,9 @@ def font_families() -> tuple[str, ...]:
                     logger.debug("the font %s cannot be read: %s", path, error)
         known = sorted({entry.name for entry in manager.ttflist if _CJK.search(entry.name)})
     # the sans of the simplified script first: the glyphs of the others differ slightly
-    known.sort(key=lambda name: ("Sans" not in name, "SC" not in name and "JP" not in name, "Mono" in name, name))
+    known.sort(
+        key=lambda name: ("Sans" not in name, "SC" not in name and "JP" not in name, "Mono" in name, name)
+    )
     return ("DejaVu Sans", *known[:1])
 
 
@@ -158,7 +163,8 @@ def drawing() -> Iterator[None]:
     """Set the figures' look for a block, and leave matplotlib's settings as they were."""
     from matplotlib import rc_context
 
-    with rc_context({**_RC, "font.family": list(font_families())}), warnings.catch_warnings():
+    settings: Any = {**_RC, "font.family": list(font_families())}
+    with rc_context(settings), warnings.catch_warnings():
         # the SVG keeps such text as text, the PNG gets a fallback: see save_figure
         warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
         yield
@@ -181,7 +187,8 @@ def save_figure(figure: Figure, folder: Path, name: str, fallback: Mapping[str, 
         figure: What to write; drawn inside `drawing()`, and this called inside it too.
         folder: Where to write.
         name: File name without its ending.
-        fallback: What a PNG says in place of a label for which no installed font has the glyphs; a label that is
+        fallback: What a PNG says in place of a label for which no installed font has the glyphs; a label
+            that is
             not listed gets a box for each such character.
 
     Returns:
@@ -190,6 +197,8 @@ def save_figure(figure: Figure, folder: Path, name: str, fallback: Mapping[str, 
     from matplotlib import patheffects
     from matplotlib.text import Text
 
+    figure.draw_without_rendering()  # lays out once; both files then have the same positions
+    figure.set_layout_engine("none")
     with io.BytesIO() as buffer:
         figure.savefig(buffer, format="svg", dpi=PNG_DPI, metadata={"Date": None, "Creator": None})
         svg = _tidy(buffer.getvalue().decode("utf-8"))
@@ -221,8 +230,8 @@ def _tidy(svg: str) -> str:
 def inline_svg(svg: str, prefix: str, label: str) -> str:
     """Turn a figure's SVG into one that can stand inside the report.
 
-    Ids get a prefix, since several figures share one page; structural colours become CSS variables, since the page
-    is light or dark; the figure scales with its column and is one image to a screen reader.
+    Ids get a prefix, since several figures share one page; structural colours become CSS variables, since
+    the page is light or dark; the figure scales with its column and is one image to a screen reader.
 
     Args:
         svg: What `save_figure` returned.
@@ -244,7 +253,9 @@ def inline_svg(svg: str, prefix: str, label: str) -> str:
     width, height = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', body).groups()  # type: ignore[union-attr]
     head = (
         f'<svg viewBox="0 0 {width} {height}" width="{float(width):.0f}" height="{float(height):.0f}" '
-        f'role="img" aria-label="{html.escape(label, quote=True)}">'
+        # a narrow figure stays narrow, so that letters have one size throughout the page
+        f'style="max-width:{60 * float(width) / (72 * WIDTH):.1f}rem" role="img" '
+        f'aria-label="{html.escape(label, quote=True)}">'
     )
     return re.sub(r"^<svg[^>]*>", lambda _: head, body, count=1)
 

@@ -18,14 +18,14 @@ _FORBIDDEN = re.compile(
 
 
 def clean(text: object) -> str:
-    """Return text that can stand in HTML and SVG: what may not stand there becomes U+FFFD.
+    r"""Return text that can stand in HTML and SVG: what may not stand there becomes U+FFFD.
 
     Markup is not escaped here; the template and the figures do that. Control characters, lone surrogates and
     the invisible characters that turn the direction of the text after them are replaced.
 
     Example:
-        >>> clean("a\\x00b")
-        'a\ufffdb'
+        >>> clean("a\x00b")
+        'a�b'
     """
     return _FORBIDDEN.sub("\ufffd", str(text))
 
@@ -63,7 +63,7 @@ def count(value: object) -> str:
         >>> count(13915)
         '13,915'
     """
-    if value is None or isinstance(value, float) and not math.isfinite(value):
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return NOT_COMPUTED
     return f"{int(value):,}".replace("-", MINUS)  # type: ignore[call-overload]
 
@@ -99,7 +99,7 @@ def plain(value: Any) -> str:
         >>> plain(["en", "zh"]), plain(True), plain(None)
         ('en, zh', 'yes', 'none')
     """
-    if value is None or value == [] or value == {}:
+    if value is None or (isinstance(value, (list, dict)) and not value):
         return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"

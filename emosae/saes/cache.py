@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emosae.errors import UserError
+from emosae.paths import cache_root
 
 if TYPE_CHECKING:
     from emosae.saes.config import SAEConfig
@@ -61,7 +62,7 @@ class CacheEntry:
         checksums: CRC-32 of the tensors that are read at once.
         nbytes: The size of its weights.
         created: When it was converted, ISO 8601, UTC.
-        created_by: The version of emosae that converted it.
+        created_by: The versions of emosae, sae-lens and torch that converted it.
     """
 
     key: str
@@ -73,24 +74,6 @@ class CacheEntry:
     nbytes: int
     created: str
     created_by: str
-
-
-def cache_root() -> Path:
-    """Give the folder of converted SAEs and cached features; it need not exist yet.
-
-    Returns:
-        `$EMOSAE_CACHE` where it is set, else `sae_cache/` of the checkout that the package is run from, else
-        the user's cache folder.
-    """
-    named = os.environ.get("EMOSAE_CACHE")
-    if named:
-        return Path(named).expanduser().absolute()
-    checkout = Path(__file__).resolve().parents[2]
-    if (checkout / "pyproject.toml").is_file() and (checkout / "sae_cache").is_dir():
-        return checkout / "sae_cache"
-    import platformdirs
-
-    return platformdirs.user_cache_path("emosae", appauthor=False)
 
 
 def saes_root() -> Path:
@@ -223,7 +206,7 @@ def _write_entry(folder: Path, source: Mapping[str, Any], raw: FeatureMajor) -> 
     described = {
         "format": FORMAT,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "created_by": _version(),
+        "created_by": _versions(),
         "source": dict(source),
         "config": raw.cfg.to_dict(),
         "arithmetic": raw.cfg.arithmetic,
@@ -239,11 +222,16 @@ def _write_entry(folder: Path, source: Mapping[str, Any], raw: FeatureMajor) -> 
     folder.chmod(0o755)  # mkdtemp keeps others out, and caches are shared
 
 
-def _version() -> str:
-    try:
-        return metadata.version("emosae")
-    except metadata.PackageNotFoundError:
-        return "unknown"
+def _versions() -> str:
+    """What converts now: the loaders of another sae-lens may read a release differently."""
+
+    def version(package: str) -> str:
+        try:
+            return f"{package} {metadata.version(package)}"
+        except metadata.PackageNotFoundError:  # run from a checkout that is not installed
+            return package
+
+    return ", ".join(version(package) for package in ("emosae", "sae-lens", "torch"))
 
 
 def entry_folders() -> list[Path]:

@@ -99,8 +99,16 @@ _REFUSED_NORMALIZATIONS = {
 # passes over the flag silently in models with RMSNorm, so there the SAE saw uncentred activations.
 # Source: TransformerLens, ProcessWeights.process_weights.
 _RMS_NORM_MODELS = ("llama", "gemma", "mistral", "mixtral", "qwen", "deepseek", "phi-3", "phi-4", "olmo-2")
-# Points that are not in the residual stream's space are untouched by that centring.
-_UNCENTRED_POINTS = ("hook_z", "hook_q", "hook_k", "hook_v", "hook_pre", "hook_post", "hook_mid")
+# What is written into the residual stream, and the stream itself; the outputs of norms, heads and neurons are
+# untouched by that centring.
+_CENTRED_POINTS = (
+    "hook_embed",
+    "hook_resid_pre",
+    "hook_resid_mid",
+    "hook_resid_post",
+    "hook_attn_out",
+    "hook_mlp_out",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,9 +278,10 @@ class SAEConfig:
             sae_id=sae_id,
             revision=revision,
         )
-        return read.replace(
-            center_writing_weights=_centred(read, about("model_from_pretrained_kwargs") or {})
-        )
+        # The registry's overrides may stand beside a table in metadata that is empty.
+        kwargs = dict(cfg.get("model_from_pretrained_kwargs") or {})
+        kwargs |= metadata.get("model_from_pretrained_kwargs") or {}
+        return read.replace(center_writing_weights=_centred(read, kwargs))
 
 
 def _is_int(value: Any) -> bool:
@@ -321,4 +330,4 @@ def _centred(cfg: SAEConfig, kwargs: Mapping[str, Any]) -> bool:
     if any(family in model for family in _RMS_NORM_MODELS):
         log.info("%s has RMSNorm, which center_writing_weights leaves as it is", cfg.model_name)
         return False
-    return not (cfg.hook_name or "").endswith(_UNCENTRED_POINTS)
+    return cfg.hook_name is None or cfg.hook_name.endswith(_CENTRED_POINTS)

@@ -61,7 +61,7 @@ def load_release(release: str, sae_id: str, *, revision: str | None) -> tuple[SA
         UserError: It cannot be fetched or read.
     """
     what = f"{release}/{sae_id}"
-    with plain_hub_errors(what), _saelens(what):
+    with _saelens(what), plain_hub_errors(what):
         from sae_lens import SAE
         from sae_lens.loading.pretrained_saes_directory import get_norm_scaling_factor
 
@@ -86,7 +86,7 @@ def _saelens(what: str) -> Iterator[None]:
         warnings.simplefilter("always")
         try:
             yield
-        except (OSError, UserError):  # the hub's errors have sentences of their own
+        except (OSError, UserError):  # these say what is wrong already
             raise
         except Exception as error:
             text = " ".join(str(error).split())

@@ -45,6 +45,7 @@ class SparseAutoencoder:
         fingerprint: The identity of its content, the same by whatever way it was loaded.
 
     Example:
+        >>> import torch
         >>> cfg = {"architecture": "standard", "d_in": 2, "d_sae": 2}
         >>> weights = {"W_enc": torch.eye(2), "W_dec": torch.eye(2)}
         >>> weights |= {"b_enc": torch.zeros(2), "b_dec": torch.zeros(2)}
@@ -140,7 +141,7 @@ class SparseAutoencoder:
     def from_hf(
         cls,
         repo_id: str,
-        path: str = "",
+        path: str | None = None,
         *,
         revision: str | None = None,
         device: str | torch.device = "cpu",
@@ -153,7 +154,7 @@ class SparseAutoencoder:
 
         Args:
             repo_id: The repository, `owner/name`.
-            path: The folder in it; empty for its root.
+            path: The folder in it; None is its root.
             revision: As in `from_pretrained`.
             device: As in `from_pretrained`.
             dtype: As in `from_pretrained`.
@@ -167,7 +168,9 @@ class SparseAutoencoder:
         """
         from emosae.saes.sources import entry_of_repository
 
-        entry = entry_of_repository(repo_id, path, revision=revision, norm_scaling_factor=norm_scaling_factor)
+        entry = entry_of_repository(
+            repo_id, path or "", revision=revision, norm_scaling_factor=norm_scaling_factor
+        )
         return cls.from_entry(entry, device=device, dtype=dtype)
 
     @classmethod
@@ -352,8 +355,8 @@ class SparseAutoencoder:
         """
         key = feature_numbers(features, self.d_sae)
         if key not in self._rows:
-            while len(self._rows) >= _ROW_MEMORY:
-                self._rows.pop(next(iter(self._rows)))
+            if len(self._rows) >= _ROW_MEMORY:
+                self._rows.clear()
             self._rows[key] = read_rows(self._weights, key, device=self._device, dtype=self._dtype)
         return self._rows[key]
 

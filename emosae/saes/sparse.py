@@ -41,6 +41,7 @@ class SparseFeatures:
         UserError: The parts do not fit together, or an index is outside the columns.
 
     Example:
+        >>> import torch
         >>> f = SparseFeatures.from_dense(torch.tensor([[0.0, 2.0, 0.0], [1.0, 0.0, 3.0]]))
         >>> f.nnz, f.l0.tolist()
         (3, [1, 2])

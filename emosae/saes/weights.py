@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import mmap
+import os
+import weakref
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,27 +31,32 @@ class CorruptSAEError(UserError):
 class Weights:
     """The tensors of a converted SAE, read where they lie.
 
-    Vectors are small and read at once. Of the matrices nothing is read before it is asked for: `rows` touches
-    the pages of those rows alone, `matrix` gives the whole as a view of the mapped file, which processes on
+    Vectors are small and read at once. Of the matrices nothing is read before it is asked for: `rows` reads
+    the bytes of those rows alone, `matrix` gives the whole as a view of the mapped file, which processes on
     one machine share.
     """
 
-    def __init__(self, buffer: mmap.mmap | bytearray, checksums: Mapping[str, int], location: str) -> None:
+    def __init__(
+        self,
+        buffer: mmap.mmap | bytearray,
+        checksums: Mapping[str, int],
+        location: str,
+        *,
+        descriptor: int | None = None,
+    ) -> None:
         self._buffer = buffer
+        self._descriptor = descriptor
         self._location = location
         self._table, self._start = self._read_table()
         self._tensors = {name: self._view(name) for name in self._table}
         self._matrices = tuple(name for name in self._table if checksum_name(name) in self._table)
-        self._checksums: dict[str, np.ndarray] = {}
-        self._checked: dict[str, np.ndarray] = {}
+        self._whole: set[str] = set()
         for name in self._tensors:
             if name not in self._matrices and zlib.crc32(raw_bytes(self._tensors[name])) != checksums.get(
                 name
             ):
                 raise self._corrupt(f"The tensor {name}")
-        for name in self._matrices:
-            self._checksums[name] = self._tensors[checksum_name(name)].numpy()
-            self._checked[name] = np.zeros(len(self._checksums[name]), dtype=bool)
+        self._checksums = {name: self._tensors[checksum_name(name)].numpy() for name in self._matrices}
 
     @classmethod
     def open(cls, path: Path, checksums: Mapping[str, int]) -> Weights:
@@ -62,14 +69,18 @@ class Weights:
         Raises:
             CorruptSAEError: The file is cut short, or a vector is not as it was written.
         """
-        with path.open("rb") as file:
-            try:
-                # A private mapping: torch wants it writable, and nothing written reaches the file.
-                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-            except ValueError:  # an empty file cannot be mapped
-                raise _corrupt_file(str(path)) from None
-        _advise(mapped, "MADV_RANDOM")  # a few rows are wanted: read those, and nothing ahead of them
-        return cls(mapped, checksums, str(path))
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        try:
+            # A private mapping: torch wants it writable, and nothing written reaches the file.
+            mapped = mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY)
+            weights = cls(mapped, checksums, str(path), descriptor=descriptor)
+        except Exception as error:
+            os.close(descriptor)
+            if isinstance(error, UserError) or not isinstance(error, ValueError):
+                raise
+            raise _corrupt_file(str(path)) from None  # an empty file cannot be mapped
+        weakref.finalize(weights, os.close, descriptor)
+        return weights
 
     @property
     def vectors(self) -> dict[str, Float[Tensor, " ..."]]:
@@ -88,20 +99,35 @@ class Weights:
 
     def matrix(self, name: str) -> Float[Tensor, "n_rows n_columns"]:
         """Give a whole matrix as a view of the mapped file; all its rows are checked the first time."""
-        if not self._checked[name].all():
-            _advise(self._buffer, "MADV_SEQUENTIAL")
-            self._check(name, np.arange(len(self._checked[name])))
-            _advise(self._buffer, "MADV_NORMAL")
+        if name not in self._whole:
+            wrong = self.wrong_rows(name)
+            if wrong:
+                raise self._corrupt(f"Row {wrong[0]} of {name}")
+            self._whole.add(name)
         return self._tensors[name]
 
     def rows(self, name: str, rows: Int[Tensor, " n"]) -> Float[Tensor, "n n_columns"]:
-        """Give a copy of some rows of a matrix; those, and no others, are read and checked."""
-        self._check(name, rows.numpy())
-        return self._tensors[name][rows]
+        """Give a copy of some rows of a matrix; those, and no others, are read and checked.
+
+        They are read, not mapped: a page fault brings in what lies around it, up to megabytes a row.
+        """
+        start, width = self._extent(name)
+        content = bytearray(len(rows) * width)
+        for place, row in enumerate(rows.tolist()):
+            part = self._read(start + row * width, width)
+            if zlib.crc32(part) != self._checksums[name][row]:
+                raise self._corrupt(f"Row {row} of {name}")
+            content[place * width : (place + 1) * width] = part
+        if not content:
+            return self._tensors[name][:0].clone()
+        return torch.frombuffer(content, dtype=self.dtype(name)).view(len(rows), -1)
 
     def wrong_rows(self, name: str) -> list[int]:
-        """Give the rows of a matrix that are not as they were written."""
-        return self._differing(name, np.arange(len(self._checked[name])))
+        """Give the rows of a matrix that are not as they were written; every byte is read."""
+        start, width = self._extent(name)
+        sums, data = self._checksums[name], memoryview(self._buffer)
+        offsets = range(start, start + len(sums) * width, width)
+        return [row for row, at in enumerate(offsets) if zlib.crc32(data[at : at + width]) != sums[row]]
 
     def fingerprint(self, arithmetic: Mapping[str, Any]) -> str:
         """Give the fingerprint of what the file says it holds."""
@@ -133,21 +159,15 @@ class Weights:
         flat = torch.frombuffer(self._buffer, dtype=DTYPES[entry["dtype"]], count=count, offset=offset)
         return flat.view(entry["shape"])
 
-    def _differing(self, name: str, rows: np.ndarray) -> list[int]:
+    def _extent(self, name: str) -> tuple[int, int]:
+        """Where a matrix begins in the file, and how many bytes a row has."""
         tensor = self._tensors[name]
-        width = tensor.shape[1] * tensor.element_size()
-        start = self._start + self._table[name]["data_offsets"][0]
-        data, sums = memoryview(self._buffer), self._checksums[name]
-        offsets = ((row, start + row * width) for row in rows.tolist())
-        return [row for row, at in offsets if zlib.crc32(data[at : at + width]) != sums[row]]
+        return self._start + self._table[name]["data_offsets"][0], tensor.shape[1] * tensor.element_size()
 
-    def _check(self, name: str, rows: np.ndarray) -> None:
-        checked = self._checked[name]
-        unread = rows[~checked[rows]]
-        wrong = self._differing(name, unread)
-        if wrong:
-            raise self._corrupt(f"Row {wrong[0]} of {name}")
-        checked[unread] = True
+    def _read(self, start: int, length: int) -> bytes:
+        if self._descriptor is not None and hasattr(os, "pread"):
+            return os.pread(self._descriptor, length, start)
+        return bytes(self._buffer[start : start + length])
 
     def _corrupt(self, what: str) -> CorruptSAEError:
         return CorruptSAEError(
@@ -161,9 +181,3 @@ def _corrupt_file(location: str) -> CorruptSAEError:
         f"The converted SAE at {location!r} is cut short or not a file of emosae's. "
         "Delete that folder; the SAE is converted again when it is next used."
     )
-
-
-def _advise(buffer: mmap.mmap | bytearray, advice: str) -> None:
-    """Tell the kernel how the mapping will be read, where the platform has a word for it."""
-    if isinstance(buffer, mmap.mmap) and hasattr(mmap, advice):
-        buffer.madvise(getattr(mmap, advice))

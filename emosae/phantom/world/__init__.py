@@ -10,7 +10,7 @@ arXiv 2302.09582; the words' own values and everything else was written for this
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ __all__ = ["Emotion", "Entry", "Frame", "Graded", "Language", "Word", "World", "
 _HERE = Path(__file__).resolve().parent
 
 
-class Language(str, Enum):
+class Language(StrEnum):
     """The two languages of the phantom."""
 
     EN = "en"
@@ -209,9 +209,7 @@ def load_world() -> World:
     for path in sorted((_HERE / "emotions").glob("*.yaml")):
         emotion = _emotion(_read(path))
         emotions[emotion.name] = emotion
-    graded = {
-        key: tuple(map(_graded, lines)) for key, lines in _read(_HERE / "graded" / "rest.yaml").items()
-    }
+    graded = {key: tuple(map(_graded, lines)) for key, lines in _read(_HERE / "graded" / "rest.yaml").items()}
     for key in ("adjectives", "events"):
         graded[key] = tuple(map(_graded, _read(_HERE / "graded" / f"{key}.yaml")))
     return World(

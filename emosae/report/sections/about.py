@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from emosae.report.names import language_name
 from emosae.report.page import Block, Code, Column, Listing, Missing, Paragraph, Section, Table
 from emosae.report.source import Run, part
 from emosae.report.text import count, number, plain, shorten, words_of
@@ -34,7 +35,7 @@ def about(run: Run) -> dict[str, Any]:
     if run.stages:
         pieces.append(f"read at {', '.join(shorten(site, 60) for site in run.stages)}")
     if run.languages:
-        pieces.append(f"{'language' if len(run.languages) == 1 else 'languages'} {', '.join(run.languages)}")
+        pieces.append(", ".join(map(language_name, run.languages)))
     started = str(run.manifest.get("started") or "")[:10]
     version = part(part(run.manifest, "environment"), "packages").get("emosae")
     footer = "Drawn by emosae" + (f" {version}" if version else "")
@@ -60,8 +61,8 @@ def coverage_section(run: Run) -> Section:
     if tables:
         blocks.append(
             Paragraph(
-                "A word whose tokens are unknown to the model's tokenizer cannot be read and is left out. Results speak "
-                "for the words that remain.",
+                "A word whose tokens are unknown to the model's tokenizer cannot be read and is left out. "
+                "Results speak for the words that remain.",
                 quiet=True,
             )
         )
@@ -101,7 +102,12 @@ def _coverage_tables(coverage: Any) -> list[Block]:
 
 
 def _heading(key: str) -> str:
-    known = {"n_words": "words", "n_unknown": "not in the tokenizer", "n_read": "read", "coverage": "share read"}
+    known = {
+        "n_words": "words",
+        "n_unknown": "not in the tokenizer",
+        "n_read": "read",
+        "coverage": "share read",
+    }
     return known.get(key, words_of(key))
 
 
@@ -110,6 +116,8 @@ def _cell(key: str, value: Any) -> str:
         return plain(value)
     if isinstance(value, int):
         return count(value)
+    if key == "language":
+        return language_name(str(value))
     return number(value) if isinstance(value, float) else shorten(value, 80)
 
 
@@ -142,7 +150,9 @@ def rerun_section(run: Run) -> Section:
         words = ["emosae", str(manifest.get("stage", "run")), *map(str, manifest["overrides"])]
         blocks.append(Code("This run was one job of a sweep; alone it is:", shlex.join(words)))
     blocks += [
-        Code("The same run from its manifest, which lies beside this file:", "emosae run --from manifest.json"),
+        Code(
+            "The same run from its manifest, which lies beside this file:", "emosae run --from manifest.json"
+        ),
         Code("This report again, without the model, from the run's folder:", "emosae report ."),
     ]
     blocks += _environment_table(run) + _inputs_table(run) + _settings_table(run)
@@ -161,7 +171,9 @@ def _environment_table(run: Run) -> list[Block]:
     rows = [(key, str(run.manifest[key])) for key in ("started", "finished") if run.manifest.get(key)]
     rows += [("python", str(environment["python"]))] if environment.get("python") else []
     rows += [(str(key), str(value)) for key, value in part(environment, "packages").items() if value]
-    rows += [(str(key), plain(value)) for key, value in part(environment, "machine").items() if value is not None]
+    rows += [
+        (str(key), plain(value)) for key, value in part(environment, "machine").items() if value is not None
+    ]
     return _pairs("Versions and machine", [(shorten(a, 60), shorten(b, 120)) for a, b in rows], folded=True)
 
 
@@ -176,14 +188,20 @@ def _flat(values: Mapping[str, Any], start: str = "") -> list[tuple[str, str]]:
 
 
 def _inputs_table(run: Run) -> list[Block]:
-    return _pairs("Model, autoencoders and human data by fingerprint", _flat(part(run.manifest, "inputs")), folded=True)
+    return _pairs(
+        "Model, autoencoders and human data by fingerprint", _flat(part(run.manifest, "inputs")), folded=True
+    )
 
 
 def _settings_table(run: Run) -> list[Block]:
     shown = {key: value for key, value in run.config.items() if key not in _QUIET}
-    concepts = {k: v for k, v in part(run.config, "concepts").items() if k != "languages" and not isinstance(v, Mapping)}
-    norms = {name: part(part(run.config, "norms"), name).get("title") or name for name in part(run.config, "norms")}
+    concepts = {
+        k: v
+        for k, v in part(run.config, "concepts").items()
+        if k != "languages" and not isinstance(v, Mapping)
+    }
+    norms = {
+        name: part(part(run.config, "norms"), name).get("title") or name for name in part(run.config, "norms")
+    }
     rows = _flat({**shown, "concepts": concepts, "norms": norms})
     return _pairs("Settings (in full in manifest.json)", rows, folded=True)
-
-

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
 
 from emosae.report.bars import Bar, Panel, draw_bars
-from emosae.report.names import order_names, readable, role
+from emosae.report.names import language_name, order_names, readable, role
 from emosae.report.page import Block, Canvas, Column, Missing, Paragraph, Section, Table
 from emosae.report.scatter import Cloud, draw_scatter
 from emosae.report.source import Run, Stage, part
-from emosae.report.text import NOT_COMPUTED, count, interval, number, p_value, shorten, words_of
+from emosae.report.tables import finite, generic_table
+from emosae.report.text import count, interval, number, shorten
 
-__all__ = ["finite", "ratings_section"]
+__all__ = ["ratings_section"]
 
 _SCORES = ("predictor", "target", "language", "r")
 _PREDICTIONS = ("word", "language", "target", "rating", "predictor", "predicted")
 _EXTREMES = 8
-
-
-def finite(value: Any) -> float | None:
-    """Return a number of a table, None where it is missing or not finite."""
-    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
 
 
 def ratings_section(run: Run, stage: Stage | None, canvas: Canvas, anchor: str) -> Section:
@@ -37,10 +32,10 @@ def ratings_section(run: Run, stage: Stage | None, canvas: Canvas, anchor: str) 
         return Section(anchor=anchor, title=title, blocks=[Missing("The ratings stage wrote no scores.")])
     blocks: list[Block] = [
         Paragraph(
-            "Can the features say how pleasant and how arousing a word is to people? Every word is predicted by a "
-            "regression that saw neither the word nor its relatives, and r is the correlation of these predictions with "
-            "the ratings. People differ, so even a perfect model would not reach 1: the ceiling is the square root of the "
-            "ratings' reliability.",
+            "Can the features say how pleasant and how arousing a word is to people? Every word is "
+            "predicted by a regression that saw neither the word nor its relatives, and r is the "
+            "correlation of these predictions with the ratings. People differ, so even a perfect model "
+            "would not reach 1: the ceiling is the square root of the ratings' reliability.",
             quiet=True,
         )
     ]
@@ -54,8 +49,13 @@ def ratings_section(run: Run, stage: Stage | None, canvas: Canvas, anchor: str) 
 
 
 def _absent(run: Run) -> Missing:
-    if not any("ratings" in str(part(part(run.config, "norms"), name).get("kind")) for name in part(run.config, "norms")):
-        return Missing("This run names no human ratings, so nothing was predicted.", "emosae ratings norms=[…]")
+    if not any(
+        "ratings" in str(part(part(run.config, "norms"), name).get("kind"))
+        for name in part(run.config, "norms")
+    ):
+        return Missing(
+            "This run names no human ratings, so nothing was predicted.", "emosae ratings norms=[…]"
+        )
     return Missing("This run did not predict ratings.", "emosae ratings")
 
 
@@ -103,7 +103,7 @@ def _scatter(run: Run, scores: pl.DataFrame, predictions: pl.DataFrame, canvas: 
         facts.append(f"{count(own.height)} words")
         clouds.append(
             Cloud(
-                title=f"{target.capitalize()}, {language}",
+                title=f"{target.capitalize()}, {language_name(language)}",
                 subtitle=", ".join(facts),
                 rating=own["rating"].to_numpy().astype(float),
                 predicted=own["predicted"].to_numpy().astype(float),
@@ -118,9 +118,9 @@ def _scatter(run: Run, scores: pl.DataFrame, predictions: pl.DataFrame, canvas: 
         "ratings_scatter",
         title=f"Words: people's ratings and held-out predictions from {readable(main)}",
         caption=(
-            "Each point is a word. On the grey line prediction and rating agree. The black line is the mean prediction in "
-            "tenths of the ratings: where it is flatter than the grey one, predictions are drawn to the middle, as "
-            "those of an uncertain model should be."
+            "Each point is a word. On the thin diagonal prediction and rating agree. The line with dots is "
+            "the mean prediction in tenths of the ratings: where it is flatter than the diagonal, "
+            "predictions are drawn to the middle, as those of an uncertain model should be."
         ),
         alt="; ".join(f"{cloud.title}: {cloud.subtitle}" for cloud in clouds),
     )
@@ -146,19 +146,21 @@ def _bars(scores: pl.DataFrame, canvas: Canvas) -> Block:
             )
             top = finite(row.get("ceiling"))
             ceiling = (top, top) if top is not None else ceiling
-        title = f"{target.capitalize()}, {language}"
+        title = f"{target.capitalize()}, {language_name(language)}"
         panels.append(Panel(title=title, bars=bars, axis="Correlation r with ratings", ceiling=ceiling))
     return canvas.add(
         draw_bars(panels),
         "ratings_bars",
         title="Held-out correlation of each predictor with people's ratings",
         caption=(
-            "Blue: read through the autoencoder. Grey: the same words on the same folds without it. A baseline that does as "
-            "well means that the features keep what the model knows, not that they add to it."
+            "Blue: read through the autoencoder. Grey: the same words on the same folds without it. A "
+            "baseline that does as well means that the features keep what the model knows, not that they "
+            "add to it."
         ),
         alt="Correlations with ratings: "
         + "; ".join(
-            f"{panel.title}: " + ", ".join(f"{bar.name} {number(bar.value)}" for bar in panel.bars) for panel in panels
+            f"{panel.title}: " + ", ".join(f"{bar.name} {number(bar.value)}" for bar in panel.bars)
+            for panel in panels
         ),
     )
 
@@ -167,14 +169,15 @@ def _table(scores: pl.DataFrame) -> Table:
     optional = {
         "rho": "\u03c1",
         "r2": "R\u00b2",
-        "rmse": "RMSE (rating units)",
-        "ceiling": "ceiling of r",
-        "r_disattenuated": "r, disattenuated",
+        "rmse": "RMSE",
+        "ceiling": "ceiling",
+        "r_disattenuated": "r, dis\u00adattenuated",
     }
     used = [name for name in optional if name in scores.columns]
     has_interval = {"r_low", "r_high"} <= set(scores.columns)
     order = order_names(scores["predictor"].to_list())
-    rows, marked = [], []
+    rows: list[list[str]] = []
+    marked = []
     for language, target in _cells(scores):
         for name in order:
             row = _score(scores, language, target, name)
@@ -182,7 +185,13 @@ def _table(scores: pl.DataFrame) -> Table:
                 continue
             if role(name) == "features":
                 marked.append(len(rows))
-            cells = [readable(name), target, language, count(row.get("n_words")), number(row.get("r"))]
+            cells = [
+                readable(name),
+                target,
+                language_name(language),
+                count(row.get("n_words")),
+                number(row.get("r")),
+            ]
             cells += [interval(row["r_low"], row["r_high"])] if has_interval else []
             rows.append(cells + [number(row.get(each)) for each in used])
     return Table(
@@ -214,32 +223,8 @@ def _comparisons(stage: Stage) -> list[Block]:
     ]
 
 
-def generic_table(table: pl.DataFrame, caption: str, *, folded: bool, most: int = 200) -> Table:
-    """Make a table of whatever columns there are; the first one heads the rows."""
-    names = {"predictor", "baseline", "target", "language", "space", "versus", "reference", "against"}
-    rows: list[list[str]] = []
-    for row in table.head(most).iter_rows(named=True):
-        cells = []
-        for key, value in row.items():
-            if isinstance(value, bool):
-                cells.append("yes" if value else "no")
-            elif isinstance(value, str):
-                cells.append(readable(value) if key in names - {"target", "language"} else shorten(value, 160))
-            elif isinstance(value, int):
-                cells.append(count(value) if key != "feature" else str(value))
-            elif value is None:
-                cells.append(NOT_COMPUTED)
-            elif isinstance(value, float):
-                cells.append(p_value(value) if key == "p" or key.startswith("p_") else number(value))
-            else:
-                cells.append(shorten(value, 160))
-        rows.append(cells)
-    columns = [Column(words_of(name), table[name].dtype.is_numeric()) for name in table.columns]
-    return Table(caption=caption, columns=columns, rows=rows, folded=folded)
-
-
 def _extremes(run: Run, predictions: pl.DataFrame) -> list[Block]:
-    """List the words on which prediction and people differ most: where a reader learns what the model has not."""
+    """List the words on which prediction and people differ most, which show what the model lacks."""
     if predictions.is_empty():
         return []
     main = _main_predictor(predictions)
@@ -247,7 +232,9 @@ def _extremes(run: Run, predictions: pl.DataFrame) -> list[Block]:
     for language, target in _cells(predictions):
         own = (
             predictions.filter(
-                (pl.col("language") == language) & (pl.col("target") == target) & (pl.col("predictor") == main)
+                (pl.col("language") == language)
+                & (pl.col("target") == target)
+                & (pl.col("predictor") == main)
             )
             .filter(pl.col("rating").is_finite() & pl.col("predicted").is_finite())
             .with_columns((pl.col("predicted") - pl.col("rating")).alias("difference"))
@@ -255,11 +242,14 @@ def _extremes(run: Run, predictions: pl.DataFrame) -> list[Block]:
         )
         if own.height < 4 * _EXTREMES:
             continue
-        for row in [*own.head(_EXTREMES).iter_rows(named=True), *own.tail(_EXTREMES)[::-1].iter_rows(named=True)]:
+        for row in [
+            *own.head(_EXTREMES).iter_rows(named=True),
+            *own.tail(_EXTREMES)[::-1].iter_rows(named=True),
+        ]:
             rows.append(
                 [
                     shorten(row["word"], 40),
-                    language,
+                    language_name(language),
                     target,
                     number(row["rating"], 2),
                     number(row["predicted"], 2),
@@ -286,7 +276,9 @@ def _weights(stage: Stage) -> list[Block]:
         return []
     keys = [name for name in ("language", "target") if name in table.columns]
     strongest = (
-        table.sort(pl.col(weight).abs(), descending=True, maintain_order=True).group_by(keys, maintain_order=True).head(10)
+        table.sort(pl.col(weight).abs(), descending=True, maintain_order=True)
+        .group_by(keys, maintain_order=True)
+        .head(10)
         if keys
         else table.sort(pl.col(weight).abs(), descending=True, maintain_order=True).head(20)
     )
@@ -294,5 +286,3 @@ def _weights(stage: Stage) -> list[Block]:
     strongest = strongest.select(order).sort(keys, maintain_order=True) if keys else strongest.select(order)
     caption = "Features that carry the prediction most: a positive weight raises the predicted rating"
     return [generic_table(strongest, caption, folded=True)]
-
-

@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from emosae.report.bars import draw_counts
+from emosae.report.names import language_name
 from emosae.report.page import Block, Canvas, Column, Missing, Paragraph, Section, Table, Word, Words
 from emosae.report.source import Run, Stage
 from emosae.report.text import count, number, p_value, shorten
@@ -48,7 +49,9 @@ def selection_section(run: Run, stage: Stage | None, canvas: Canvas, anchor: str
 def _absent(stage: Stage | None) -> Missing:
     if stage is None:
         return Missing("This run did not select features.", "emosae select")
-    return Missing("The selection holds no candidate feature: nothing passed the filters on support and density.")
+    return Missing(
+        "The selection holds no candidate feature: nothing passed the filters on support and density."
+    )
 
 
 def _in_order(found: list[str], wanted: list[str]) -> list[str]:
@@ -60,39 +63,46 @@ def _lead(stage: Stage, selected: pl.DataFrame, languages: list[str]) -> str:
     total = selected["feature"].n_unique()
     of_all = f" of the {count(n_features)} of this autoencoder" if n_features else ""
     text = f"{count(total)} different features{of_all} were selected for at least one emotion"
-    text += f" in {' or '.join(languages)}." if languages else "."
+    text += f" in {' or '.join(map(language_name, languages))}." if languages else "."
     if "significant" in selected.columns and selected.height:
         passed = int(selected["significant"].sum())
         alpha = stage.values.get("alpha")
         rate = f" at a false discovery rate of {alpha:g}" if isinstance(alpha, float) else ""
+        others = selected.height - passed
+        text += f" {count(passed)} of the {count(selected.height)} selections pass the exact test{rate}"
         text += (
-            f" {count(passed)} of the {count(selected.height)} selections pass the exact test{rate}; the others are "
-            "the best of the remaining candidates and describe without proving."
+            "; the others are the best of the remaining candidates and describe without proving."
+            if others
+            else "."
         )
     return text
 
 
-def _counts(run: Run, selected: pl.DataFrame, concepts: list[str], languages: list[str], canvas: Canvas) -> Block:
+def _counts(
+    run: Run, selected: pl.DataFrame, concepts: list[str], languages: list[str], canvas: Canvas
+) -> Block:
     counts: dict[str, list[tuple[int, int]]] = {}
     best: dict[str, list[float | None]] = {}
     for language in languages:
-        counts[language], best[language] = [], []
+        name = language_name(language)
+        counts[name], best[name] = [], []
         for concept in concepts:
             rows = selected.filter((pl.col("language") == language) & (pl.col("concept") == concept))
             passed = int(rows["significant"].sum()) if "significant" in rows.columns else 0
-            counts[language].append((passed, rows.height - passed))
-            best[language].append(rows["auroc"].max() if rows.height else None)  # type: ignore[arg-type]
+            counts[name].append((passed, rows.height - passed))
+            best[name].append(rows["auroc"].max() if rows.height else None)  # type: ignore[arg-type]
     return canvas.add(
         draw_counts(concepts, counts, best),
         "selection",
         title="Selected features of each emotion",
         caption=(
-            "Left: how many features were selected for each emotion's words; blue ones pass the exact test after "
-            "correction for all features and emotions. Right: how well the best of them tells the emotion's words "
-            "from all others. 0.5 is chance, 1 is a feature that never mistakes a word."
+            "Left: how many features were selected for each emotion's words; blue ones pass the exact "
+            "test after correction for all features and emotions. Right: how well the best of them tells "
+            "the emotion's words from all others. 0.5 is chance, 1 is a feature that never mistakes a "
+            "word."
         ),
-        alt=f"Number of selected features and best AUROC for {len(concepts)} emotions in {', '.join(languages)}; "
-        "the numbers are in the tables of this section.",
+        alt=f"Number of selected features and best AUROC for {len(concepts)} emotions in "
+        f"{', '.join(map(language_name, languages))}; the numbers are in the tables of this section.",
         fallback=numbered(concepts),
     )
 
@@ -138,8 +148,9 @@ def _best(run: Run, stage: Stage, selected: pl.DataFrame, concepts: list[str], l
             ]
         )
     return Table(
-        caption=f"The best feature of each emotion in {language}, and the words that fire it most. Words of the "
-        "emotion's own list are set bold and underlined; the others were not meant and fire all the same.",
+        caption=f"The best feature of each emotion in {language_name(language)}, and the words that fire it "
+        "most. Words of the emotion's own list are set bold; the others were not meant and fire it "
+        "all the same.",
         columns=[
             Column("Emotion", False),
             Column("Feature"),
@@ -161,7 +172,7 @@ def _concept(
             rows.append(
                 [
                     str(row["feature"]),
-                    language,
+                    language_name(language),
                     number(row["auroc"], 2),
                     number(row.get("mean_difference"), 2),
                     p_value(row.get("p_adjusted")),
@@ -174,9 +185,9 @@ def _concept(
         return None
     shown = {language: run.label(concept, language) for language in languages}
     others = [shorten(label, 30) for label in shown.values() if label != concept]
+    also = f" ({', '.join(others)})" if others else ""
     return Table(
-        caption=f"{shorten(concept, 40)}{f' ({', '.join(others)})' if others else ''}: "
-        f"the first {_PER_CONCEPT} features in each language",
+        caption=f"{shorten(concept, 40)}{also}: the first {_PER_CONCEPT} features in each language",
         columns=[
             Column("Feature"),
             Column("Language", False),
@@ -204,7 +215,9 @@ def _sets(stage: Stage) -> Table | None:
     }
     rows = []
     for name, size in sizes.iter_rows():
-        words = meaning.get(name) or (f"{name[:-5]} only" if name.endswith("_only") else f"selected in {name}")
+        only = name.endswith("_only")
+        own = f"selected in {language_name(name.removesuffix('_only'))}" + (" only" if only else "")
+        words = meaning.get(name, own)
         rows.append([shorten(words, 90), count(size)])
     return Table(
         caption="Sets of features that later stages use",
@@ -227,8 +240,10 @@ def _summary(run: Run, summary: pl.DataFrame) -> Table:
     noted = "note" in summary.columns and any(summary["note"].to_list())
     rows = []
     for row in summary.iter_rows(named=True):
-        cells = [_named(run, row["concept"], row["language"]), shorten(row["language"], 20)]
-        cells += [count(row[name]) for name in used] + ([shorten(row["note"] or "\u2013", 200)] if noted else [])
+        cells = [_named(run, row["concept"], row["language"]), language_name(row["language"])]
+        cells += [count(row[name]) for name in used] + (
+            [shorten(row["note"] or "\u2013", 200)] if noted else []
+        )
         rows.append(cells)
     return Table(
         caption="How many words and features each emotion had to work with",

@@ -1,0 +1,112 @@
+"""The headline: what a study found, in sentences a reader who skips everything else can use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from emosae.config import Config
+
+__all__ = ["headline"]
+
+
+def headline(results: Mapping[str, Mapping[str, Any]], config: Config) -> list[str]:
+    """Write the headline lines of the stages that ran, each number beside its baseline and its ceiling.
+
+    Args:
+        results: Stage to site to the stage's result.
+        config: The study.
+
+    Returns:
+        One line for each finding.
+    """
+    lines = []
+    sites = list(results["features"])
+    for site in sites:
+        mark = f"{site}: " if len(sites) > 1 else ""
+        for stage, write in (("select", _selection), ("geometry", _geometry), ("ratings", _ratings)):
+            if stage in results:
+                lines += [mark + line for line in write(results[stage][site])]
+    if not lines:
+        lines = [
+            f"{site}: {row['n_words']} words read, {row['l0']:.1f} of {row['d_sae']} features active on a word"
+            for site in sites
+            for row in results["features"][site].summary.iter_rows(named=True)
+        ]
+    return lines
+
+
+def _selection(selection: Any) -> list[str]:
+    lines = []
+    best = selection.scores.filter(pl.col("rank") == 1)
+    for (language,), own in selection.summary.group_by("language", maintain_order=True):
+        passed = own.filter(pl.col("n_significant") > 0).height
+        median = best.filter(pl.col("language") == language)["auroc"].median()
+        lines.append(
+            f"selection ({language}): {passed} of {own.height} concepts have a feature that passes the exact test "
+            f"(BH, alpha {selection.alpha:g}); the best feature's AUROC is {_number(median)} in the median"
+        )
+    return lines
+
+
+def _geometry(geometry: Any) -> list[str]:
+    rsa = geometry.rsa.filter(pl.col("comparator") == geometry.comparator) if geometry.rsa.height else geometry.rsa
+    if not rsa.height:
+        return []
+    scores = dict(rsa.select("space", "score").iter_rows())
+    lines = []
+    for row in rsa.filter(pl.col("role") == "model").iter_rows(named=True):
+        end = row["space"].removeprefix("features")
+        beside = [
+            f"{label} {_number(scores[name])}"
+            for name, label in (
+                ("valence", "valence alone"),
+                (f"residual{end}", "raw residual"),
+                (f"embedding{end}", "static embedding"),
+                (f"matched_control{end}", "matched control"),
+            )
+            if name in scores
+        ]
+        lines.append(
+            f"geometry{_language(end)}: {geometry.comparator} with single raters {_number(row['score'])} "
+            f"[{_number(row['ci_low'])}, {_number(row['ci_high'])}], p {_p(row['p'])}; {', '.join(beside)}; "
+            f"raters' ceiling {_number(row['ceiling_lower'])} to {_number(row['ceiling_upper'])}"
+        )
+    return lines
+
+
+def _ratings(ratings: Any) -> list[str]:
+    lines = []
+    for (language, target), own in ratings.scores.group_by("language", "target", maintain_order=True):
+        rows = {row["predictor"]: row for row in own.iter_rows(named=True)}
+        if "features" not in rows:
+            continue
+        row = rows["features"]
+        beside = [
+            f"{label} {_number(rows[name]['r'])}"
+            for name, label in (("residual", "raw residual"), ("embedding", "static embedding"))
+            if name in rows
+        ]
+        ceiling = f"; reliability ceiling {_number(row['ceiling'])}" if row["ceiling"] is not None else ""
+        lines.append(
+            f"ratings ({language}): {target} of {row['n_words']} words from features r {_number(row['r'])} "
+            f"[{_number(row['r_low'])}, {_number(row['r_high'])}]; {', '.join(beside)}{ceiling}"
+        )
+    return lines
+
+
+def _language(end: str) -> str:
+    return f" ({end.removeprefix('_')})" if end else ""
+
+
+def _number(value: float | None) -> str:
+    if value is None or value != value:  # a missing number is said to be missing, never shown as zero
+        return "not computed"
+    text = f"{value:.3f}"
+    return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
+
+
+def _p(value: float | None) -> str:
+    return "not computed" if value is None else "< .001" if value < 0.001 else f"= {_number(value)}"

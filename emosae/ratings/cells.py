@@ -1,0 +1,127 @@
+"""One language and target of a ratings study: its words, and what the tables say of each predictor on them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from emosae.ratings.comparison import Difference, corrected_t, paired_bootstrap
+from emosae.ratings.config import RatingsConfig
+from emosae.ratings.nested import NestedRidge
+from emosae.ratings.scores import pearson, score_predictions
+from emosae.ratings.tables import PREDICTIONS
+
+__all__ = ["Cell", "comparison_rows", "prediction_table", "score_rows"]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One language and target: its words, folds and every predictor's held-out predictions."""
+
+    language: str
+    target: str
+    words: list[str]
+    ratings: np.ndarray
+    outer: np.ndarray
+    predicted: dict[str, np.ndarray]
+    ceiling: float
+
+    def fold_r(self, predictor: str) -> np.ndarray:
+        return np.array(
+            [
+                pearson(self.ratings[self.outer == fold], self.predicted[predictor][self.outer == fold])
+                for fold in range(int(self.outer.max()) + 1)
+            ]
+        )
+
+
+def prediction_table(cell: Cell) -> pl.DataFrame:
+    return pl.concat(
+        pl.DataFrame(
+            {
+                "word": cell.words,
+                "language": [cell.language] * len(cell.words),
+                "target": [cell.target] * len(cell.words),
+                "rating": cell.ratings,
+                "predictor": [name] * len(cell.words),
+                "predicted": predicted,
+                "fold": cell.outer,
+            },
+            schema=PREDICTIONS,
+        )
+        for name, predicted in cell.predicted.items()
+    )
+
+
+def score_rows(
+    cell: Cell, fits: Mapping[str, NestedRidge], index: int, resampled: np.ndarray, confidence: float
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the rows of `scores` and of `folds` of one cell; `index` is the target's place in the fits."""
+    tail = (1.0 - confidence) / 2
+    rows, fold_rows = [], []
+    for column, (name, predicted) in enumerate(cell.predicted.items()):
+        fit = fits[name]
+        scores = score_predictions(cell.ratings, predicted)
+        known = resampled[np.isfinite(resampled[:, column]), column]
+        low, high = np.quantile(known, [tail, 1.0 - tail]) if len(known) else (np.nan, np.nan)
+        fold_r = cell.fold_r(name)
+        head = {"predictor": name, "target": cell.target, "language": cell.language}
+        rows.append(
+            {
+                **head,
+                "n_words": len(cell.words),
+                "n_features": fit.weights.shape[1],
+                **asdict(scores),
+                "r_low": float(low),
+                "r_high": float(high),
+                "r_folds": float(np.nanmean(fold_r)) if np.isfinite(fold_r).any() else float("nan"),
+                "penalty": float(np.median(fit.penalties[:, index])),
+                "penalty_relative": float(np.median(fit.relative[:, index])),
+                "ceiling": cell.ceiling,
+                "r_disattenuated": scores.r / cell.ceiling,
+            }
+        )
+        for fold in range(len(fold_r)):
+            inside = cell.outer == fold
+            fold_rows.append(
+                {
+                    **head,
+                    "fold": fold,
+                    "n_words": int(inside.sum()),
+                    **asdict(score_predictions(cell.ratings[inside], predicted[inside])),
+                    "penalty": float(fit.penalties[fold, index]),
+                }
+            )
+    return rows, fold_rows
+
+
+def comparison_rows(cell: Cell, resampled: np.ndarray, config: RatingsConfig) -> list[dict[str, Any]]:
+    """Compare every pair of predictors of a cell by both tests."""
+    rows = []
+    names = list(cell.predicted)
+    pooled = {name: pearson(cell.ratings, cell.predicted[name]) for name in names}
+    fold_r = {name: cell.fold_r(name) for name in names}
+    for (i, a), (j, b) in itertools.combinations(enumerate(names), 2):
+        tests: dict[str, Difference] = {
+            "corrected_t": corrected_t(fold_r[a] - fold_r[b], 1.0 / (config.folds - 1), config.confidence),
+            "paired_bootstrap": paired_bootstrap(
+                pooled[a] - pooled[b], resampled[:, i] - resampled[:, j], config.confidence
+            ),
+        }
+        for test, difference in tests.items():
+            rows.append(
+                {
+                    "language": cell.language,
+                    "target": cell.target,
+                    "a": a,
+                    "b": b,
+                    "test": test,
+                    **asdict(difference),
+                }
+            )
+    return rows

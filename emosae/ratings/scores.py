@@ -1,0 +1,156 @@
+"""How well predictions follow ratings: correlation, error, intervals over words, and the ratings' own ceiling."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import rankdata
+
+from emosae.errors import UserError
+
+__all__ = [
+    "PredictionScores",
+    "bootstrap_pearson",
+    "pearson",
+    "r_squared",
+    "reliability_ceiling",
+    "rmse",
+    "score_predictions",
+    "spearman",
+]
+
+_CHUNK_CELLS = 4_000_000  # resample counts held at once, 32 MB
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PredictionScores:
+    """Scores of one predictor's held-out predictions.
+
+    Attributes:
+        r: Pearson's correlation.
+        rho: Spearman's correlation, midranks.
+        r2: 1 - squared error / squared deviation from the mean; negative where the mean would do better.
+        rmse: Root of the mean squared error, in the ratings' unit.
+    """
+
+    r: float
+    rho: float
+    r2: float
+    rmse: float
+
+
+def pearson(x: np.ndarray, y: np.ndarray) -> float:
+    """Return Pearson's correlation, NaN where either side is constant."""
+    a = np.asarray(x, dtype=np.float64) - np.mean(x)
+    b = np.asarray(y, dtype=np.float64) - np.mean(y)
+    # rounding of the mean leaves a constant vector a trace of length
+    if np.abs(a).max() <= 1e-13 * np.abs(x).max() or np.abs(b).max() <= 1e-13 * np.abs(y).max():
+        return float("nan")
+    a, b = a / np.abs(a).max(), b / np.abs(b).max()
+    return float(np.clip(a @ b / np.sqrt((a @ a) * (b @ b)), -1.0, 1.0))
+
+
+def spearman(x: np.ndarray, y: np.ndarray) -> float:
+    """Return Spearman's correlation (ties get midranks), NaN where either side is constant."""
+    return pearson(rankdata(x), rankdata(y))
+
+
+def r_squared(ratings: np.ndarray, predicted: np.ndarray) -> float:
+    """Return the share of the ratings' variance that the predictions take away; negative if they add to it."""
+    deviation = float(((ratings - ratings.mean()) ** 2).sum())
+    return float(1.0 - ((ratings - predicted) ** 2).sum() / deviation) if deviation > 0 else float("nan")
+
+
+def rmse(ratings: np.ndarray, predicted: np.ndarray) -> float:
+    """Return the root mean squared error, in the ratings' unit."""
+    return float(np.sqrt(((ratings - predicted) ** 2).mean()))
+
+
+def score_predictions(ratings: np.ndarray, predicted: np.ndarray) -> PredictionScores:
+    """Score predictions [n_words] against ratings [n_words]."""
+    return PredictionScores(
+        r=pearson(ratings, predicted),
+        rho=spearman(ratings, predicted),
+        r2=r_squared(ratings, predicted),
+        rmse=rmse(ratings, predicted),
+    )
+
+
+def _resample_counts(n_words: int, n_resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """Yield how often each word is drawn in each resample, a few resamples [b, n_words] at a time."""
+    rng = np.random.default_rng(seed)
+    size = max(1, _CHUNK_CELLS // n_words)
+    for start in range(0, n_resamples, size):
+        rows = min(size, n_resamples - start)
+        drawn = rng.integers(0, n_words, size=(rows, n_words)) + n_words * np.arange(rows)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=rows * n_words).reshape(rows, n_words).astype(np.float64)
+
+
+def bootstrap_pearson(
+    ratings: np.ndarray, predicted: np.ndarray, *, n_resamples: int, seed: int
+) -> np.ndarray:
+    """Return Pearson's r of resampled words, the same words for every predictor.
+
+    The interval is over words with the fitted models held fixed: it says how the score would vary with other
+    words, not with other folds or other training sets.
+
+    Args:
+        ratings: [n_words].
+        predicted: [n_words, n_predictors]; paired, so differences between columns may be taken.
+        n_resamples: How many resamples.
+        seed: Seed of the draws.
+
+    Returns:
+        Correlations [n_resamples, n_predictors]; NaN where a resample is constant.
+    """
+
+    def standard(values: np.ndarray) -> np.ndarray:  # keeps the sums of squares free of cancellation
+        spread = values.std(axis=0)
+        return (values - values.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+
+    y = standard(np.asarray(ratings, dtype=np.float64)[:, None])
+    p = standard(np.asarray(predicted, dtype=np.float64))
+    n, k = p.shape
+    columns = np.concatenate([y, y * y, p, p * p, p * y], axis=1) / n
+    made = []
+    for counts in _resample_counts(n, n_resamples, seed):
+        sums = counts @ columns
+        mean_y, mean_p = sums[:, :1], sums[:, 2 : 2 + k]
+        var_y = sums[:, 1:2] - mean_y**2
+        var_p = sums[:, 2 + k : 2 + 2 * k] - mean_p**2
+        cov = sums[:, 2 + 2 * k :] - mean_y * mean_p
+        product = np.where((var_y > 1e-14) & (var_p > 1e-14), var_y * var_p, np.nan)
+        made.append(np.clip(cov / np.sqrt(product), -1.0, 1.0))
+    return np.concatenate(made)
+
+
+def reliability_ceiling(ratings: np.ndarray, sd: np.ndarray, n_raters: np.ndarray) -> float:
+    """Return the highest correlation that a perfect prediction of the true ratings could reach.
+
+    The mean of a word's ratings carries the error variance `sd^2 / n`; the reliability is the share of the
+    variance between words that is not error, `1 - mean(sd^2 / n) / var`, and the ceiling its square root
+    (classical test theory; Lord & Novick 1968). It says nothing of the agreement between different norms.
+
+    Args:
+        ratings: Mean rating of each word [n_words].
+        sd: Standard deviation over raters; NaN where not given.
+        n_raters: Number of raters; NaN where not given.
+
+    Returns:
+        The ceiling; NaN where no word has an SD and a number of raters, or error exceeds the variance.
+
+    Raises:
+        UserError: A standard deviation is negative or a number of raters is below 1.
+    """
+    known = np.isfinite(sd) & np.isfinite(n_raters)
+    if not known.any() or len(ratings) < 2:
+        return float("nan")
+    if (sd[known] < 0).any() or (n_raters[known] < 1).any():
+        raise UserError(
+            "Standard deviations must be at least 0 and numbers of raters at least 1, got a smallest of "
+            f"{sd[known].min():g} and {n_raters[known].min():g}. Check which columns were read as _sd and _n."
+        )
+    reliability = 1.0 - float((sd[known] ** 2 / n_raters[known]).mean()) / float(ratings.var(ddof=1))
+    return float(np.sqrt(reliability)) if reliability > 0 else float("nan")

@@ -1,0 +1,129 @@
+"""The recipe's parts on small numbers, against SAELens and by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from emosae.phantom.language_model import batches
+from emosae.phantom.measure import auroc
+from emosae.phantom.measure_steering import Clamp, clamp_hook
+from emosae.phantom.muon import Muon, orthogonalize
+from emosae.phantom.sae_training import Architecture, SAERecipe, SAEWeights, load_sae, save_sae, train_sae
+from emosae.phantom.tokenizer import BOS, EOS, train_tokenizer
+
+SMALL = {"d_sae": 32, "k": 3, "n_steps": 150, "batch": 256, "learning_rate": 5e-3}
+
+
+@pytest.fixture(scope="module")
+def planted() -> torch.Tensor:
+    """Sums of two of 24 directions in 12 dimensions."""
+    generator = torch.Generator().manual_seed(0)
+    directions = torch.nn.functional.normalize(torch.randn(24, 12, generator=generator), dim=1)
+    active = torch.rand(6000, 24, generator=generator).topk(2, dim=1).indices
+    return (
+        sum(directions[active[:, i]] * (1 + torch.rand(6000, 1, generator=generator)) for i in (0, 1)) + 0.5
+    )
+
+
+@pytest.mark.parametrize("architecture", list(Architecture))
+def test_sae_explains_sparse_data_and_saelens_agrees(
+    planted: torch.Tensor, architecture: Architecture, tmp_path: Path
+) -> None:
+    sae_lens = pytest.importorskip("sae_lens")
+    sae = train_sae(planted, SAERecipe(layer=1, architecture=architecture, **SMALL), seed=0)
+    assert sae.explained_variance > 0.75
+    assert sae.l0 == pytest.approx(3, abs=0.3)
+    assert sae.W_dec.norm(dim=1) == pytest.approx(torch.ones(32), abs=1e-5)
+    save_sae(sae, tmp_path, "toy")
+    theirs = sae_lens.SAE.load_from_disk(str(tmp_path))
+    assert theirs.cfg.architecture() == architecture.value
+    x = planted[:50]
+    with torch.no_grad():
+        torch.testing.assert_close(theirs.encode(x), sae.encode(x), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(
+            theirs.decode(sae.encode(x)), sae.decode(sae.encode(x)), atol=1e-5, rtol=1e-5
+        )
+    torch.testing.assert_close(load_sae(tmp_path).encode(x), sae.encode(x))
+    assert theirs.cfg.metadata.hook_name == "blocks.1.hook_resid_post"
+
+
+def test_sae_is_the_same_from_the_same_seed(planted: torch.Tensor) -> None:
+    recipe = SAERecipe(layer=0, architecture=Architecture.TOPK, **(SMALL | {"n_steps": 20}))
+    first, second, other = (train_sae(planted, recipe, seed=seed) for seed in (0, 0, 1))
+    assert torch.equal(first.W_enc, second.W_enc)
+    assert not torch.equal(first.W_enc, other.W_enc)
+
+
+def test_clamp_hook_is_the_formula_at_the_last_position_only() -> None:
+    torch.manual_seed(0)
+    sae = SAEWeights(
+        recipe=SAERecipe(layer=0, architecture=Architecture.JUMPRELU),
+        W_enc=torch.randn(4, 6), W_dec=torch.randn(6, 4), b_enc=torch.randn(6), b_dec=torch.randn(4),
+        threshold=torch.full((6,), 0.3), explained_variance=0.0, l0=0.0, live=0,
+    )  # fmt: skip
+    x = torch.randn(2, 3, 4)
+    clamps = [Clamp(features=(1, 4), targets=(2.0, 0.5)), Clamp(features=(0, 5), targets=(1.0, 1.0))]
+    out = clamp_hook(sae, clamps, dose=2.0)(None, None, x)
+    assert torch.equal(out[:, :2], x[:, :2])
+    for row, clamp in enumerate(clamps):
+        f = sae.encode(x[row, -1])
+        changed = f.clone()
+        changed[list(clamp.features)] = 2.0 * torch.tensor(clamp.targets)
+        expected = x[row, -1] + sae.decode(changed) - sae.decode(f)
+        torch.testing.assert_close(out[row, -1], expected)
+
+
+def test_orthogonal_steps_have_singular_values_near_one() -> None:
+    torch.manual_seed(0)
+    for shape in ((8, 8), (20, 6), (6, 20)):
+        s = torch.linalg.svdvals(orthogonalize(torch.randn(shape)))
+        assert s.min() > 0.3
+        assert s.max() < 1.3
+
+
+def test_muon_descends() -> None:
+    torch.manual_seed(0)
+    target, w = torch.randn(6, 4), torch.nn.Parameter(torch.zeros(6, 4))
+    optimizer = Muon([w], lr=0.05)
+    before = (w - target).square().mean().item()
+    for _ in range(60):
+        optimizer.zero_grad()
+        (w - target).square().mean().backward()
+        optimizer.step()
+    assert (w - target).square().mean().item() < 0.2 * before
+
+
+def test_batches_hold_every_row_once_within_the_bound() -> None:
+    rng = np.random.default_rng(0)
+    rows = [rng.integers(1, 50, size=n) for n in rng.integers(3, 30, size=40)]
+    seen = []
+    for ids, labels in batches(rows, 90, rng):
+        assert ids.numel() <= 90
+        for row, mask in zip(ids, labels != -100, strict=True):
+            seen.append(tuple(row[mask].tolist()))
+    assert sorted(seen) == sorted(tuple(row.tolist()) for row in rows)
+
+
+def test_auroc_counts_ties_half() -> None:
+    values = np.array([[0.0, 1.0], [0.0, 0.0], [1.0, 0.0], [2.0, 0.0]])
+    positive = np.array([False, False, True, True])
+    assert auroc(values, positive) == pytest.approx([1.0, 0.25])
+
+
+def test_tokenizer_keeps_text_words_and_offsets(tmp_path: Path) -> None:
+    tokenizer = train_tokenizer(tmp_path, vocab_size=3500, n_passages=400, seed=0)
+    assert (tokenizer.bos_token, tokenizer.eos_token) == (BOS, EOS)
+    assert json.loads((tmp_path / "tokenizer.json").read_text(encoding="utf-8"))["model"]["type"] == "BPE"
+    for text in ('Anna felt joy. "Look," she said.', "她心里有一丝喜悦。“看，”", "naïve 龘 42"):
+        ids = tokenizer(text)["input_ids"]
+        assert ids.count(tokenizer.bos_token_id) == 1
+        assert tokenizer.decode(ids, skip_special_tokens=True).strip() == text
+    alone = tokenizer("joy")["input_ids"][1:]
+    assert alone == tokenizer("a joy")["input_ids"][-len(alone) :]
+    found = tokenizer("my joy", return_offsets_mapping=True)["offset_mapping"]
+    assert "my joy"[found[-1][0] : found[-1][1]].endswith("joy")

@@ -1,0 +1,69 @@
+"""The shipped phantom: size, form, and that it is what the recipe says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from emosae.phantom import WEIGHTS
+from emosae.phantom.grammar import Layout
+from emosae.phantom.measure import continuations, neutral_openings, perplexity
+from emosae.phantom.sae_training import load_sae
+from emosae.phantom.train import SHIPPED, load_phantom
+
+SAES = [sae.folder for sae in SHIPPED.saes]
+MEGABYTE = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def phantom():
+    return load_phantom(WEIGHTS / "model")
+
+
+def test_files_are_small() -> None:
+    sizes = {path: path.stat().st_size for path in WEIGHTS.rglob("*") if path.is_file()}
+    assert max(sizes.values()) <= 8 * MEGABYTE
+    assert sum(sizes.values()) <= 16 * MEGABYTE
+    assert (WEIGHTS / "MODEL_CARD.md").is_file()
+
+
+def test_stored_in_half_precision_and_read_in_full() -> None:
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(WEIGHTS / "model")
+    assert model.dtype is torch.float32
+    assert (WEIGHTS / "model" / "model.safetensors").stat().st_size < 2.2 * model.num_parameters()
+
+
+def test_model_has_learnt_the_grammar(phantom) -> None:
+    found = perplexity(*phantom, n=100)
+    shipped = json.loads((WEIGHTS / "training.json").read_text(encoding="utf-8"))
+    assert found["loss"] == pytest.approx(shipped["heldout_loss"], abs=0.06)
+    assert found["ratio"] < 1.5
+
+
+def test_continuations_stay_in_their_language(phantom) -> None:
+    for layout, letters in ((Layout.EN, str.isascii), (Layout.ZH, lambda text: not text.isascii())):
+        texts = continuations(*phantom, neutral_openings(layout, 12, "openings/test"), max_new_tokens=16)
+        # A sixteenth of the passages change their language, as the text does that the model learnt from.
+        assert sum(letters(text.split("\n")[0]) for text in texts if text) >= 8
+
+
+@pytest.mark.parametrize("name", SAES)
+def test_saelens_reads_the_saes_with_the_same_numbers(phantom, name: str) -> None:
+    sae_lens = pytest.importorskip("sae_lens")
+    ours, theirs = load_sae(WEIGHTS / name), sae_lens.SAE.load_from_disk(str(WEIGHTS / name))
+    model, tokenizer = phantom
+    inputs = tokenizer("Anna walked to the park. She felt a wave of joy.", return_tensors="pt")
+    with torch.no_grad():
+        hidden = model(**inputs, output_hidden_states=True).hidden_states
+        x = hidden[ours.recipe.layer + 1][0, 1:]
+        f = ours.encode(x)
+        torch.testing.assert_close(theirs.encode(x), f, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(theirs.decode(f), ours.decode(f), atol=1e-5, rtol=1e-5)
+    assert 2 < (f > 0).sum(1).float().mean() < 120
+    assert (x - ours.decode(f)).square().sum() < 0.5 * (x - x.mean(0)).square().sum()
+    assert Path(WEIGHTS / name / "cfg.json").is_file()
