@@ -315,7 +315,7 @@ def make_run(
     folder.mkdir(parents=True, exist_ok=True)
     for stage in stages:
         result = made[stage]()
-        save_result(folder, stage, {site: result for site in sites or [SITE]})
+        save_result(folder, stage, dict.fromkeys(sites or [SITE], result))
     write_json(folder / "manifest.json", manifest(languages, **(about or {})))
     return folder
 

@@ -48,7 +48,8 @@ def test_scores_equal_scipy_and_sklearn_feature_by_feature(seed: int) -> None:
             ]
             oracle = {
                 "auroc": roc_auc_score(label, column),
-                "mean_difference": dense[positive, feature].mean() - dense[negative, feature].mean(),
+                "mean_difference": np.mean(dense[positive, feature], dtype=float)
+                - np.mean(dense[negative, feature], dtype=float),
                 "mutual_information": mutual_info_score(label, active),
                 "p": stats.fisher_exact(table, alternative="greater").pvalue,
                 "support": table[0][0],

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from emosae.errors import MissingFileError
 from emosae.norms.entry import NormEntry
-from emosae.paths import data_dirs
+from emosae.paths import data_dirs, embedded
 
 __all__ = ["checksum_ok", "digest", "locate", "require"]
 
@@ -34,7 +34,7 @@ def locate(entry: NormEntry, folders: Iterable[Path] | None = None) -> Path | No
     """
     fits = _fits(entry)
     if entry.path is not None:
-        path = Path(entry.path).expanduser()
+        path = Path(embedded(entry.path)).expanduser()
         return path.absolute() if fits(path) else None
     if not entry.file:
         return None

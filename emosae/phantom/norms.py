@@ -1,6 +1,6 @@
 """Ratings, similarities and concept sets written from the planted world, for the pipeline to read.
 
-`python -m emosae.phantom.norms` writes them again: `data/ratings.csv`, `data/similarity.csv` and
+`python -m emosae.phantom.norms` writes them again: `data/ratings_*.csv`, `data/similarity.csv` and
 `data/attributes.csv` beside this module, and the three concept sets in `conf/concepts/`.
 """
 
@@ -142,9 +142,12 @@ def write(conf: Path, data: Path = DATA) -> list[Path]:
     en, zh = Language.EN, Language.ZH
     data.mkdir(parents=True, exist_ok=True)
     (conf / "concepts").mkdir(parents=True, exist_ok=True)
-    ratings().write_csv(data / "ratings.csv")
+    rated = ratings()
+    for language in Language:
+        rated.filter(pl.col("language") == language.value).write_csv(data / f"ratings_{language.value}.csv")
     similarity().write_csv(data / "similarity.csv")
-    emotion_truth().write_csv(data / "attributes.csv")
+    attributes = emotion_truth().select(pl.col("emotion").alias("concept"), "valence", "arousal")
+    attributes.write_csv(data / "attributes.csv")
     emotions = load_world().emotions
     texts = {
         "phantom27": _concept_yaml(
@@ -167,7 +170,7 @@ def write(conf: Path, data: Path = DATA) -> list[Path]:
             {language: _neutral_words(language) for language in Language},
         ),
     }  # fmt: skip
-    files = [data / name for name in ("ratings.csv", "similarity.csv", "attributes.csv")]
+    files = [data / name for name in ("ratings_en.csv", "ratings_zh.csv", "similarity.csv", "attributes.csv")]
     for name, text in texts.items():
         path = conf / "concepts" / f"{name}.yaml"
         path.write_text(text, encoding="utf-8")
