@@ -3,14 +3,14 @@
     python benchmarks/ratings.py                  the full table (some minutes)
     python benchmarks/ratings.py --quick          small sizes, to see that it runs
 
-The full problem is 13,915 words x 65,536 features with 100 and with 400 non-zeros a row, two targets, ten outer
-and five inner folds, 20 penalties; the bar is 60 s and 4 GB on two cores. RidgeCV cannot do it in that time (its
-leave-one-out decomposes a words x words matrix in each fold, time growing with the cube of the words), so both
-do 2,000 words too. There RidgeCV runs twice: with its leave-one-out shortcut, an easier problem than ours, and
-with the same five inner folds, on one outer fold only, its time multiplied by ten.
+The full problem is 13,915 words x 65,536 features with 100 and with 400 non-zeros a row, two targets, ten
+outer and five inner folds, 20 penalties; the bar is 60 s and 4 GB on two cores. RidgeCV cannot do it in that
+time (its leave-one-out decomposes a words x words matrix in each fold, time growing with the cube of the
+words), so both do 2,000 words too. There RidgeCV runs twice: with its leave-one-out shortcut, an easier
+problem than ours, and with the same five inner folds, on one outer fold only, its time multiplied by ten.
 
-Each case runs in a process of its own, so that peak memory is its own. `cpu_s` is the processor time of all threads:
-on a machine that does other work it is the steadier figure.
+Each case runs in a process of its own, so that peak memory is its own. `cpu_s` is the processor time of all
+threads: on a machine that does other work it is the steadier figure.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ OUTER, INNER, PENALTIES = 10, 5, 20
 def make_problem(
     n_words: int, n_features: int, per_row: int, seed: int = 0
 ) -> tuple[sp.csr_array, np.ndarray]:
-    """Make words whose features have densities as uneven as a real SAE's, and two targets that 500 of them carry.
+    """Make words whose features have densities as uneven as a real SAE's, and two targets that 500 carry.
 
     Args:
         n_words: Words.
@@ -78,7 +78,7 @@ def run_emosae(x: sp.csr_array, y: np.ndarray) -> dict[str, Any]:
 
     groups = np.arange(len(y))
     outer = assign_folds(groups, OUTER, 0)
-    fit = nested_ridge(x, y, outer, inner_folds(groups, outer, INNER, 0), penalty_grid(1e-3, 1e4, PENALTIES))
+    fit = nested_ridge(x, y, outer, inner_folds(groups, outer, INNER, 0), penalty_grid(1e-4, 1e4, PENALTIES))
     return {"r": correlations(fit.predicted, y), "relative": np.median(fit.relative, axis=0).tolist()}
 
 
@@ -98,7 +98,7 @@ def run_sklearn(x: sp.csr_array, y: np.ndarray, *, same_folds: bool) -> dict[str
         part = wide[train]
         mean = np.asarray(part.mean(axis=0)).ravel()
         variance = float((np.asarray(part.power(2).mean(axis=0)).ravel() - mean**2).sum())
-        alphas = penalty_grid(1e-3, 1e4, PENALTIES) * variance
+        alphas = penalty_grid(1e-4, 1e4, PENALTIES) * variance
         if same_folds:
             inside = inner[fold][train]
             splits = [(np.flatnonzero(inside != i), np.flatnonzero(inside == i)) for i in range(INNER)]
@@ -157,14 +157,10 @@ def main() -> None:
     cases = [{"words": words, "features": features, "per_row": k, "method": "emosae"} for k in (100, 400)]
     cases += [{"words": few, "features": features, "per_row": 100, "method": method} for method in METHODS]
     rows = []
-    print(
-        f"{'words':>7}{'features':>10}{'nnz/row':>9}  {'method':<38}{'wall s':>9}{'cpu s':>9}{'peak GB':>9}  r"
-    )
-    environment = {
-        **os.environ,
-        "OMP_NUM_THREADS": str(arguments.cores),
-        "OPENBLAS_NUM_THREADS": str(arguments.cores),
-    }
+    head = f"{'words':>7}{'features':>10}{'nnz/row':>9}  {'method':<38}"
+    print(f"{head}{'wall s':>9}{'cpu s':>9}{'peak GB':>9}  r")
+    threads = {name: str(arguments.cores) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    environment = {**os.environ, **threads}
     for case in cases:
         command = [sys.executable, __file__, "--case", json.dumps(case)]
         done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)

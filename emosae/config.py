@@ -78,10 +78,10 @@ class FeaturesConfig:
 
     pooling: str = "mean"
     """Over the word's own tokens: mean, max, last."""
-    templates: str = "all"
-    """Readings of a concept's word: all (bare and in every template) or bare."""
-    rating_templates: str = "bare"
-    """Readings of a rated word: all or bare."""
+    templates: Any = "all"
+    """Readings of a concept's word: all (bare and in every template), framed, bare, or a list by language."""
+    rating_templates: Any = "bare"
+    """Readings of a rated word, likewise."""
     max_tokens: int = 4096
     """Bound on a batch's tokens, padding included; part of what determines the numbers."""
     use_cache: bool = True
@@ -157,14 +157,14 @@ def spell_out(overrides: Sequence[str]) -> list[str]:
             text = f"{key}={','.join(f'[{part}]' for part in value.split(','))}"  # noqa: PLW2901
         spelt.append(text)
     keys = {text.partition("=")[0] for text in spelt}
-    if "preset" not in keys and any(key.split(".")[0] in _SHORT for key in keys):
+    if "preset" not in keys and any(key.split(".")[0] in _SHORT for key in keys - set(_SHORT)):
         spelt.insert(0, "preset=custom")
     return spelt
 
 
 def _quoted(value: str) -> str:
     """Quote a path for Hydra's override grammar, which otherwise trips over spaces, brackets and equal signs."""
-    if re.fullmatch(r"[\w./:@-]+", value) or value[0] in "\"'":
+    if re.fullmatch(r"[A-Za-z0-9_./:@-]+", value) or value[0] in "\"'":
         return value
     escaped = value.replace("'", "\\'")
     return f"'{escaped}'"
@@ -240,7 +240,7 @@ def _keys(kind: type, prefix: str = "") -> list[str]:
 def plain_error(error: Exception) -> UserError:
     """Say in one sentence what Hydra or OmegaConf found wrong."""
     text = str(error)
-    missing = re.search(r"Could not find '([^'/]+)/([^']+)'", text)
+    missing = re.search(r"Could not (?:find|load) '([^'/]+)/([^']+)'", text)
     if missing:
         group, name = missing.groups()
         return unknown_name(f"{group} option", name, options(group))
@@ -251,7 +251,8 @@ def plain_error(error: Exception) -> UserError:
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         guess = f" Did you mean {near[0]!r}?" if near else f" There are: {', '.join(k for k in known if '.' not in k)}."
         return UserError(f"There is no setting {name!r}.{guess}")
-    reason = text.split("\n")[0].rstrip(".")
+    cause = str(error.__cause__ or "").split("\n")[0]
+    reason = ": ".join(part.rstrip(".") for part in (text.split("\n")[0], cause) if part)
     where = f" of {name!r}" if name and name not in reason else ""
     if "Missing mandatory value" in reason or isinstance(error, OmegaConfBaseException) and "???" in reason:
         return UserError(f"The setting {name or 'model.name'!r} has no value. Give one, for example {name or 'model.name'}=…")

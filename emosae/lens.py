@@ -180,16 +180,16 @@ def load(
         which, source, concepts = chosen.model, chosen.sae, concepts or chosen.concepts.name
     which.device, which.device_map = device, device_map
     which.dtype = which.dtype if dtype == "auto" else dtype
-    return open_lens(which, source, name=preset or which.name, concepts=concepts or "goemotions27")
+    return open_lens(which, source, name=preset, concepts=concepts or "goemotions27")
 
 
-def open_lens(which: ModelConfig, source: SAESource, *, name: str, concepts: str) -> Lens:
+def open_lens(which: ModelConfig, source: SAESource, *, name: str | None, concepts: str) -> Lens:
     """Load a model and its SAEs from their configuration, and check that they fit each other.
 
     Args:
         which: The model.
         source: The SAEs.
-        name: What reports call the pair.
+        name: What reports call the pair; None takes the model that the SAE was trained on, else the folder.
         concepts: Concept set that `Lens.select` reads.
 
     Raises:
@@ -213,7 +213,8 @@ def open_lens(which: ModelConfig, source: SAESource, *, name: str, concepts: str
             )
         check_width(model, sae.site, sae.cfg.d_in, f"The SAE {sae.name}")
         by_site[sae.site] = sae
-    return Lens(model=model, tokenizer=tokenizer, saes=dict(sorted(by_site.items())), name=name, concepts=concepts)
+    shown = name or saes[0].cfg.model_name or Path(which.name).name
+    return Lens(model=model, tokenizer=tokenizer, saes=dict(sorted(by_site.items())), name=shown, concepts=concepts)
 
 
 def _open_saes(source: SAESource, device: str) -> list[SparseAutoencoder]:

@@ -120,8 +120,8 @@ def test_table(tmp_path: Path, head: str) -> None:
 
 
 def test_table_without_language(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path = write(tmp_path, "word\tconcept\nFreude\tjoy", "words.tsv")
-    assert load_concepts(path, language="de").languages == ["de"]
+    path = write(tmp_path, "word\tconcept\nFreude\tgreat_joy", "words.tsv")
+    assert load_concepts(path, language="de").labels == {"de": {"great_joy": "great joy"}}
     assert not caplog.records
     assert load_concepts(path).languages == ["en"]
     assert "taken as English" in caplog.text

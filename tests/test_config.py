@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -60,11 +61,12 @@ def test_spelling_out(written: list[str], spelt: list[str], cache: Path) -> None
 
 
 @given(st.text(alphabet=st.characters(codec="utf-8", exclude_categories=["C"]), min_size=1, max_size=30))
-def test_any_path_reaches_the_study_unchanged(name: str) -> None:
+def test_any_path_reaches_hydra_unchanged(name: str) -> None:
     path = f"/models/{name}x"
     if "," in path or "\\" in path or "$" in path:
         return  # a comma sweeps, a backslash escapes and a dollar refers, in Hydra's own grammar
-    assert compose([f"model={path}", "sae=x"]).model.name == path
+    spelt = spell_out([f"model={path}"])[-1]
+    assert OverridesParser.create().parse_override(spelt).value() == path
 
 
 def test_a_preset_of_no_such_name_lists_them() -> None:

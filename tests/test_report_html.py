@@ -261,8 +261,8 @@ def test_headline_of_the_manifest_leads_where_there_are_no_scores(tmp_path: Path
 def test_headline_sentence_holds_score_ceiling_and_valence(page: Page) -> None:
     assert (
         "The features of example model place 5 emotions in a way that agrees with a single person's view by "
-        "0.581 for English words and 0.571 for Chinese words; people's own disagreement allows at most 0.752, "
-        "and valence alone, without a model, reaches 0.614."
+        "0.581 for English words and 0.571 for Chinese words; people's own disagreement allows at most "
+        "0.752, and valence alone, without a model, reaches 0.614."
     ) in page.text
 
 

@@ -12,7 +12,7 @@ from saes_cases import D_SAE, activations, make_cfg, make_state
 from torch import Tensor
 from torch.testing import assert_close
 
-from emosae.saes import SparseAutoencoder, SparseFeatures
+from emosae.saes import SparseAutoencoder, SparseFeatures, decode
 from emosae.saes.decode import dense_product, sparse_product
 
 D_OUT = 6
@@ -54,6 +54,20 @@ def test_parts_of_any_size_give_the_same(rows: list, buffer_bytes: int) -> None:
     assert_close(
         dense_product(dense, W, buffer_bytes=buffer_bytes), dense_product(dense, W), atol=1e-4, rtol=1e-5
     )
+
+
+def test_widened_rows_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    widened: list[int] = []
+    plain = decode._bag
+
+    def counted(indices: Tensor, values: Tensor, crow: Tensor, W: Tensor) -> Tensor:
+        widened.append(len(W))
+        return plain(indices, values, crow, W)
+
+    monkeypatch.setattr(decode, "_bag", counted)
+    rows = [[(feature, 1.0) for feature in range(start, start + 4)] for start in range(0, 40, 4)]
+    sparse_product(features(rows), decoder(torch.bfloat16), buffer_bytes=4 * D_OUT * 9)
+    assert widened == [8] * 5  # two rows of four slots in a buffer for nine decoder rows
 
 
 @given(slots, st.floats(-3, 3, width=16))

@@ -16,7 +16,7 @@ from torch.testing import assert_close
 
 from emosae.errors import UserError
 from emosae.saes import SparseAutoencoder, SparseFeatures
-from emosae.saes.encode import encode_rows
+from emosae.saes.encode import _tile, encode_rows
 
 
 def make_sae(architecture: str, *, seed: int = 0, **changes: object) -> SparseAutoencoder:
@@ -174,6 +174,8 @@ def test_low_precision_weights_are_widened_in_parts() -> None:
     sae = make_sae("jumprelu").to(dtype="bfloat16")
     x = activations(30)
     encoder = sae._encoder(sae.W_enc_rows, sae.vectors)
+    assert _tile(sae.W_enc_rows, 4 * 16 * 5) == (16, 5)  # five rows of weights, or 16 x 5 pre-activations
+    assert _tile(sae.W_enc_rows.float(), 4 * 16 * 5) == (80, 1)
     in_parts = encode_rows(x, sae.cfg, sae.b_dec, encoder, buffer_bytes=4 * 16 * 5)
     assert_close(in_parts.to_dense(), sae.encode(x).to_dense(), atol=1e-5, rtol=1e-5)
 

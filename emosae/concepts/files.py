@@ -60,8 +60,7 @@ def read_yaml(path: Path) -> ConceptsConfig:
             raise unknown_name(f"key of a concept set (in {path})", key, known)
         if key != "languages" and not isinstance(value, str | None):
             raise UserError(f"The {key} of {path} must be text, got {value!r}. Put it in quotation marks.")
-    none_means_none = {"neutral", "control"}  # elsewhere a key with nothing after it is as good as left out
-    given = {key: value for key, value in values.items() if value is not None or key in none_means_none}
+    given = {key: value for key, value in values.items() if value is not None}
     kind = given.get("kind", ConceptKind.emotion)
     if kind not in ConceptKind.__members__:
         raise unknown_name(f"kind of concept set (in {path})", kind, ConceptKind.__members__)

@@ -162,10 +162,9 @@ def mantel_null(
     null = np.empty((len(rdms), len(permutations.orders)))
     tau = aim.comparator is Comparator.TAU_A
     if tau:
-        signs = np.sign(rdms[:, :, None] - rdms[:, None, :]).reshape(len(rdms), -1).astype(np.float32)
-        values = aim.values.astype(np.float32)
+        signs = np.sign(rdms[:, :, None] - rdms[:, None, :]).reshape(len(rdms), -1)
         for index, pairs in enumerate(_pair_order_rows(permutations.orders)):
-            null[:, index] = signs @ values[np.ix_(pairs, pairs)].ravel()
+            null[:, index] = signs @ aim.values[np.ix_(pairs, pairs)].ravel()
         return null
     vectors = standardise(rdms, aim.comparator)
     for start, pairs in _pair_order_blocks(permutations.orders):

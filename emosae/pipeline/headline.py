@@ -69,10 +69,15 @@ def _geometry(geometry: Any) -> list[str]:
             )
             if name in scores
         ]
+        raters = "single raters" if row["n_raters"] > 1 else "the given distances"
+        ceiling = (
+            f"; raters' ceiling {_number(row['ceiling_lower'])} to {_number(row['ceiling_upper'])}"
+            if row["ceiling_lower"] is not None
+            else ""
+        )
         lines.append(
-            f"geometry{_language(end)}: {geometry.comparator} with single raters {_number(row['score'])} "
-            f"[{_number(row['ci_low'])}, {_number(row['ci_high'])}], p {_p(row['p'])}; {', '.join(beside)}; "
-            f"raters' ceiling {_number(row['ceiling_lower'])} to {_number(row['ceiling_upper'])}"
+            f"geometry{_language(end)}: {geometry.comparator} with {raters} {_number(row['score'])} "
+            f"[{_number(row['ci_low'])}, {_number(row['ci_high'])}], p {_p(row['p'])}; {', '.join(beside)}{ceiling}"
         )
     return lines
 

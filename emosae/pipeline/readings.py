@@ -40,7 +40,7 @@ def read_words(
     lens: Lens,
     sets: Mapping[str, pl.DataFrame],
     *,
-    templates: str,
+    templates: str | Mapping[str, Sequence[str]],
     config: FeaturesConfig,
     model_id: str,
     what: str,
@@ -52,7 +52,7 @@ def read_words(
         lens: The model and its SAEs.
         sets: Sets of words by name, each with language, word and, where there are concepts, concept. A word of
             several sets is read once.
-        templates: `all` (bare and in every template of the language), `framed` or `bare`.
+        templates: `all` (bare and in every template of the language), `framed`, `bare`, or each language's own.
         config: Pooling, batches, cache, least coverage.
         model_id: The model's fingerprint.
         what: What is read, for the progress bar.

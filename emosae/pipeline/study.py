@@ -56,7 +56,7 @@ class Study:
         if self._lens is not None:
             return self._lens
         config = self.config
-        name = config.name or (config.preset if config.preset != "custom" else Path(config.model.name).name)
+        name = config.name or (config.preset if config.preset != "custom" else None)
         return open_lens(config.model, config.sae, name=name, concepts=config.concepts.name)
 
     @cached_property

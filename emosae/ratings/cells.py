@@ -1,4 +1,4 @@
-"""One language and target of a ratings study: its words, and what the tables say of each predictor on them."""
+"""One language and target of a ratings study, and its rows in the tables."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ class Cell:
     ceiling: float
 
     def fold_r(self, predictor: str) -> np.ndarray:
+        """Return Pearson's r inside each outer fold, [n_folds]."""
         return np.array(
             [
                 pearson(self.ratings[self.outer == fold], self.predicted[predictor][self.outer == fold])
@@ -41,6 +42,7 @@ class Cell:
 
 
 def prediction_table(cell: Cell) -> pl.DataFrame:
+    """Return the rows of `predictions` of one cell."""
     return pl.concat(
         pl.DataFrame(
             {

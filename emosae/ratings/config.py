@@ -42,14 +42,14 @@ class RatingsConfig:
     penalties: int = 20
     """Number of penalties tried, evenly spaced in the logarithm."""
 
-    penalty_low: float = 1e-3
+    penalty_low: float = 1e-4
     """Smallest penalty, in units of the variance of a row (the sum of the columns' variances)."""
 
     penalty_high: float = 1e4
     """Largest penalty, in the same unit; at 1e4 next to nothing is predicted."""
 
     transform: str = Transform.NONE
-    """What is done to SAE features (sparse predictors): none, sqrt or log1p. Dense predictors stay as they are."""
+    """What is done to sparse predictors, the SAE features: none, sqrt or log1p. Dense ones stay."""
 
     scaling: str = Scaling.NONE
     """What the columns are divided by: none or sd."""
@@ -93,7 +93,7 @@ class RatingsConfig:
             )
         if not 0 < self.tolerance <= 1e-2:
             raise UserError(
-                f"ratings.tolerance must be above 0 and at most 0.01, got {self.tolerance!r}. Use 1e-6 if in doubt."
+                f"ratings.tolerance must be above 0 and at most 0.01, got {self.tolerance!r}. Use 1e-6."
             )
         if not 0 < self.confidence < 1:
             raise UserError(f"ratings.confidence must be between 0 and 1, got {self.confidence!r}. Use 0.95.")

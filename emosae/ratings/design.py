@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
@@ -42,7 +42,11 @@ class Design(Protocol):
         """Return X @ columns: [p, m] -> [n, m]."""
 
     def moments(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return for each column of `weights` [n, m], which sums to 1, the mean, variance and rounding floor."""
+        """Return the columns' means, variances and rounding floors, [p, m] each.
+
+        Args:
+            weights: Of the words, [n, m]; each column sums to 1.
+        """
 
     def rows(self, index: np.ndarray) -> Predictor:
         """Return some rows, dense or sparse as the design is."""
@@ -90,10 +94,17 @@ class DenseDesign:
     matrix: np.ndarray
     offset: np.ndarray
 
+    @classmethod
+    def centred(cls, x: np.ndarray) -> DenseDesign:
+        """Make the design of a plain matrix."""
+        dense = np.asarray(x, dtype=np.float64)
+        offset = dense.mean(axis=0)
+        return cls(dense - offset, offset)
+
     @property
     def shape(self) -> tuple[int, int]:
         """Words and columns."""
-        return self.matrix.shape  # type: ignore[return-value]
+        return self.matrix.shape[0], self.matrix.shape[1]
 
     def left(self, words: np.ndarray) -> np.ndarray:
         """Return X' @ words."""
@@ -106,13 +117,20 @@ class DenseDesign:
     def moments(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the columns' means, variances and rounding floors under each weighting."""
         mean = self.matrix.T @ weights
-        square = (self.matrix**2).T @ weights
+        square = np.zeros_like(mean)
+        for start in range(0, len(self.matrix), 1024):  # no second matrix of this size
+            square += (self.matrix[start : start + 1024] ** 2).T @ weights[start : start + 1024]
         floor = _CONSTANT * (square + (self.offset**2)[:, None])
         return mean, np.maximum(square - mean**2, 0.0), floor
 
     def rows(self, index: np.ndarray) -> np.ndarray:
         """Return some rows."""
         return self.matrix[index]
+
+
+def _cells(x: Any) -> np.ndarray:
+    """Return the cells of a dense matrix, or those that a sparse one stores."""
+    return np.asarray(x.data if sp.issparse(x) else x)
 
 
 def as_design(x: Predictor, name: str = "x") -> Design:
@@ -133,7 +151,7 @@ def as_design(x: Predictor, name: str = "x") -> Design:
             f"Predictor {name!r} must be a matrix of words x columns with at least one of each, got shape "
             f"{tuple(x.shape)}. Give it one row per word of the table."
         )
-    values = x.data if sp.issparse(x) else np.asarray(x)
+    values = _cells(x)
     if not np.isfinite(values).all():
         bad = int((~np.isfinite(values)).sum())
         raise UserError(
@@ -144,9 +162,7 @@ def as_design(x: Predictor, name: str = "x") -> Design:
         matrix = sp.csr_array(x, dtype=np.float64)
         matrix.sum_duplicates()
         return SparseDesign(matrix, sp.csr_array(matrix.T))
-    dense = np.asarray(x, dtype=np.float64)
-    offset = dense.mean(axis=0)
-    return DenseDesign(dense - offset, offset)
+    return DenseDesign.centred(x)
 
 
 def column_scale(variance: np.ndarray, floor: np.ndarray, scaling: Scaling) -> np.ndarray | None:
@@ -190,11 +206,11 @@ def transform_features(x: Predictor, transform: Transform, name: str = "x") -> P
     if transform is Transform.NONE:
         return x
     function = _TRANSFORMS[transform]
-    values = x.data if sp.issparse(x) else np.asarray(x)
+    values = _cells(x)
     if values.size and float(values.min()) < 0:
         raise UserError(
-            f"Predictor {name!r} must not be negative for the transform {transform.value!r}, got a smallest value of "
-            f"{float(values.min()):.4g}. Use ratings.transform=none."
+            f"Predictor {name!r} must not be negative for the transform {transform.value!r}, got a smallest "
+            f"value of {float(values.min()):.4g}. Use ratings.transform=none."
         )
     if sp.issparse(x):
         matrix = sp.csr_array(x, copy=True)

@@ -64,7 +64,7 @@ _STEMMERS = {
 
 
 class _Stemmer(Protocol):
-    def stemWord(self, word: str) -> str: ...  # noqa: N802
+    def stemWord(self, word: str) -> str: ...
 
 
 @lru_cache(maxsize=8)
@@ -104,8 +104,7 @@ def group_words(
     Args:
         words: The words.
         languages: Language code of each.
-        concepts: Concepticon id of each, None or an empty string where there is none; or None for no ids at
-            all.
+        concepts: Concepticon id of each, None or empty where there is none; None for no ids at all.
 
     Returns:
         Group of each word, numbered by first appearance, [n_words] int64.
@@ -152,8 +151,8 @@ def assign_folds(
     unique, members = np.unique(groups, return_inverse=True)
     if len(unique) < LEAST_GROUPS * n_folds:
         raise UserError(
-            f"{n_folds} folds must have at least {LEAST_GROUPS} word families each, got {len(unique)} families "
-            f"({len(groups)} words) for all of them. Give more rated words or fewer folds."
+            f"{n_folds} folds must have at least {LEAST_GROUPS} word families each, got {len(unique)} "
+            f"families in {len(groups)} words for all of them. Give more rated words or fewer folds."
         )
     codes = np.zeros(len(groups), dtype=np.int64)
     if languages is not None:
@@ -180,7 +179,7 @@ def assign_folds(
 
 
 def _place_by_language(place: np.ndarray, order: np.ndarray, counts: np.ndarray, n_folds: int) -> None:
-    """Put each group into the fold that lacks its languages most; of equals, the one with the fewest words."""
+    """Put each group into the fold that lacks its languages most, then into that with fewest words."""
     share = counts / counts.sum(axis=0)
     load = np.zeros((n_folds, counts.shape[1]))
     filled = np.zeros(n_folds)
@@ -220,8 +219,7 @@ def exclude_words(
 ) -> np.ndarray:
     """Mark the words that stay when the words that chose the features leave.
 
-    A word leaves with its whole group: features chosen on *joy* have seen *joyful* as good as the folds
-    count.
+    A word leaves with its whole group, as it stays whole in the folds: *joyful* goes with *joy*.
 
     Args:
         table: The rated words, with `word` and `language`.
@@ -236,8 +234,7 @@ def exclude_words(
     if isinstance(exclude, pl.DataFrame):
         if "word" not in exclude.columns:
             raise UserError(
-                f"The words to exclude must have a column 'word', got {', '.join(exclude.columns) or 'no column'}. "
-                "Rename the column."
+                f"The words to exclude must have a column 'word', got {exclude.columns!r}. Rename the column."
             )
         known = [word.casefold().strip() for word in exclude["word"].to_list()]
         if "language" in exclude.columns:

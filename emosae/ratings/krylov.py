@@ -9,9 +9,8 @@ rows of `K` for nothing, so that held-out predictions need no weights.
 The basis is orthogonalised in full against itself, so the residual of each penalty is known at each step from
 the small projected matrix alone.
 
-Source: Golub & Van Loan, Matrix Computations (4th ed.), 10.1-10.3; Frommer & Glässner, Restarted GMRES for
-    shifted
-linear systems (1998), for the shared space.
+Source: Golub & Van Loan, Matrix Computations (4th ed.), 10.1-10.3, for Lanczos; Frommer & Glässner, Restarted
+GMRES for shifted linear systems, SIAM J. Sci. Comput. 19 (1998), for the shared space.
 """
 
 from __future__ import annotations
@@ -31,8 +30,7 @@ _TWICE = 0.1  # a vector that keeps less than this share of its length is orthog
 
 
 def _orthonormal_rows(rows: np.ndarray, known: np.ndarray, floor: float) -> tuple[np.ndarray, np.ndarray]:
-    """Split `rows` [b, n], orthogonal to `known`, into `factor.T @ basis`; directions below `floor` are left
-    out.
+    """Split `rows` [b, n], orthogonal to `known`, into `factor.T @ basis`, without directions below `floor`.
 
     A row that loses most of its length to the others is mostly rounding in the directions of `known`, so it
     is orthogonalised against them once more; without that the basis decays when the targets' directions meet.
@@ -49,9 +47,8 @@ def _orthonormal_rows(rows: np.ndarray, known: np.ndarray, floor: float) -> tupl
             overlap = basis[:count] @ rest
             factor[:count, column] += overlap
             rest -= overlap @ basis[:count]
-            rest -= (
-                rest.mean()
-            )  # a trace of the mean would grow from step to step: K is centred on one side only
+            # A trace of the mean would grow from step to step, since K is centred on one side only.
+            rest -= rest.mean()
             before, length = length, float(np.linalg.norm(rest))
             if length <= floor or length > 0.5 * before:
                 break
@@ -64,7 +61,7 @@ def _orthonormal_rows(rows: np.ndarray, known: np.ndarray, floor: float) -> tupl
 
 
 class _Space:
-    """The Krylov space of one training set: its basis, the projected matrix, and K's held-out rows on the basis."""
+    """The Krylov space of one training set: its basis, and K on it, projected and on the held-out rows."""
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
@@ -116,8 +113,8 @@ class _Space:
         self.projected[self.block, :size] = overlap.T
         self.scale = max(self.scale, float(before.max(initial=0.0)))
         new, self.coupling = _orthonormal_rows(train, basis, _DROP * self.scale)
-        if size + len(new) >= len(self.problem.train):  # centred vectors of n words span n - 1 dimensions
-            new, self.coupling = new[:0], self.coupling[:0]
+        room = max(len(self.problem.train) - 1 - size, 0)  # centred vectors of n words span n - 1 dimensions
+        new, self.coupling = new[:room], self.coupling[:room]
         self.last, self.size = self.block, size
         self.block = slice(size, size + len(new))
         self._reserve(self.block.stop)

@@ -15,7 +15,7 @@ from emosae.ratings.config import Scaling
 from emosae.ratings.design import Design, Predictor, as_design
 from emosae.ratings.problem import PathSolver, Problem, make_problems
 from emosae.ratings.ridge import MAX_STEPS, SPECTRAL_LIMIT, checked_ratings, make_solver, settle
-from emosae.ratings.spectral import dense_if_narrow, total_gram
+from emosae.ratings.spectral import Gram, dense_if_narrow, total_gram
 
 __all__ = ["NestedRidge", "nested_ridge"]
 
@@ -94,9 +94,9 @@ def _fit_outer(
     grid: np.ndarray,
     scaling: Scaling,
     tolerance: float,
-    gram: np.ndarray | None,
+    gram: Gram | None,
 ) -> _Outer:
-    """Choose the penalties on the inner folds (-1 marks the outer test words), fit, and predict the test words."""
+    """Choose the penalties on the inner folds, fit on all their words, and predict the test words."""
     sets = [
         (np.flatnonzero((inner >= 0) & (inner != fold)), np.flatnonzero(inner == fold))
         for fold in range(int(inner.max()) + 1)
@@ -152,8 +152,8 @@ def nested_ridge(
     """
     design = as_design(x, name)
     ratings = checked_ratings(y, design.shape[0])
-    design = dense_if_narrow(design, min(SPECTRAL_LIMIT, design.shape[0]))
-    gram = total_gram(design, SPECTRAL_LIMIT)
+    design = dense_if_narrow(design, SPECTRAL_LIMIT)
+    gram = total_gram(design, SPECTRAL_LIMIT, scaling)
 
     def fit(fold: int) -> _Outer:
         test = np.flatnonzero(outer == fold)
@@ -161,10 +161,18 @@ def nested_ridge(
 
     n_folds = len(inner)
     count = min(workers or min(os.cpu_count() or 1, 4), n_folds)
-    # One BLAS thread in each worker: faster than threads that wait for each other, and the same sums, so the same
-    # bits, for any number of workers.
+    # One BLAS thread in each worker: faster than threads that wait for each other, and the same sums in the
+    # same order, so the same bits, for any number of workers.
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(count) as pool:
         fits = list(pool.map(fit, range(n_folds)))
+    at_edge = int(np.sum([(one.relative == grid[0]).any() for one in fits]))
+    if at_edge and len(grid) > 1:
+        log.warning(
+            "%s: the smallest penalty was best in %d of %d folds; lower ratings.penalty_low",
+            name,
+            at_edge,
+            n_folds,
+        )
     predicted = np.empty_like(ratings)
     for one in fits:
         predicted[one.test] = one.predicted

@@ -17,7 +17,7 @@ from emosae.ratings.config import Scaling
 from emosae.ratings.design import Design, Predictor, as_design
 from emosae.ratings.krylov import KrylovSolver
 from emosae.ratings.problem import PathSolver, Problem, make_problems
-from emosae.ratings.spectral import SpectralSolver, dense_if_narrow, total_gram
+from emosae.ratings.spectral import Gram, SpectralSolver, dense_if_narrow, total_gram
 
 __all__ = [
     "MAX_STEPS",
@@ -75,6 +75,7 @@ def penalty_grid(low: float, high: float, count: int) -> np.ndarray:
 
 
 def checked_ratings(y: np.ndarray, n_words: int) -> np.ndarray:
+    """Return ratings as [n_words, n_targets] float64; refuse other lengths, gaps and constant targets."""
     ratings = np.asarray(y, dtype=np.float64)
     ratings = ratings[:, None] if ratings.ndim == 1 else ratings
     if ratings.ndim != 2 or len(ratings) != n_words:
@@ -98,16 +99,16 @@ def checked_ratings(y: np.ndarray, n_words: int) -> np.ndarray:
 
 
 def make_solver(
-    design: Design, problems: Sequence[Problem], penalties: np.ndarray, gram: np.ndarray | None
+    design: Design, problems: Sequence[Problem], penalties: np.ndarray, gram: Gram | None
 ) -> PathSolver:
-    few_words = max(len(problem.train) for problem in problems) <= SPECTRAL_LIMIT
-    if gram is not None or few_words:
-        return SpectralSolver(design, problems, penalties, gram)
-    return KrylovSolver(design, problems, penalties)
+    """Return the exact solver where the design's products are at hand, the iterative one otherwise."""
+    if gram is None:
+        return KrylovSolver(design, problems, penalties)
+    return SpectralSolver(design, problems, penalties, gram)
 
 
 def settle(solver: PathSolver, problem: int, wanted: np.ndarray, tolerance: float) -> None:
-    """Advance until the wanted penalties [n_penalties, n_targets] bool of a problem are within `tolerance`."""
+    """Advance a problem until its `wanted` fits [n_penalties, n_targets] bool are within `tolerance`."""
     solver.keep([problem])
     steps = 0
     while (solver.residuals(problem)[wanted] > tolerance).any():
@@ -160,10 +161,10 @@ def ridge_path(
         raise UserError(
             f"penalties must be a list of positive numbers, got {penalties!r}. Give at least one."
         )
-    design = dense_if_narrow(design, min(SPECTRAL_LIMIT, design.shape[0]))
+    design = dense_if_narrow(design, SPECTRAL_LIMIT)
     everything, nothing = np.arange(design.shape[0]), np.arange(0)
     problems = make_problems(design, ratings, [(everything, nothing)], scaling)
-    solver = make_solver(design, problems, grid, total_gram(design, SPECTRAL_LIMIT))
+    solver = make_solver(design, problems, grid, total_gram(design, SPECTRAL_LIMIT, scaling))
     settle(solver, 0, np.ones((len(grid), ratings.shape[1]), dtype=bool), tolerance)
     weights = np.stack([solver.weights(0, np.full(ratings.shape[1], i)) for i in range(len(grid))])
     mean = problems[0].mean + (design.offset if hasattr(design, "offset") else 0.0)

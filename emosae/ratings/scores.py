@@ -1,4 +1,4 @@
-"""How well predictions follow ratings: correlation, error, intervals over words, and the ratings' own ceiling."""
+"""How well predictions follow ratings: correlation, error, intervals, and the ratings' own ceiling."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def spearman(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def r_squared(ratings: np.ndarray, predicted: np.ndarray) -> float:
-    """Return the share of the ratings' variance that the predictions take away; negative if they add to it."""
+    """Return the share of the ratings' variance that is predicted; negative where the mean does better."""
     deviation = float(((ratings - ratings.mean()) ** 2).sum())
     return float(1.0 - ((ratings - predicted) ** 2).sum() / deviation) if deviation > 0 else float("nan")
 

@@ -3,41 +3,68 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
-from emosae.ratings.design import DenseDesign, Design, Predictor
+from emosae.ratings.config import Scaling
+from emosae.ratings.design import DenseDesign, Design
 from emosae.ratings.problem import Problem
 
-__all__ = ["SpectralSolver", "dense_if_narrow", "total_gram"]
+__all__ = ["Gram", "SpectralSolver", "dense_if_narrow", "total_gram"]
 
 
-def _dense(x: Predictor) -> np.ndarray:
+def _dense(x: Any) -> np.ndarray:
     return x.toarray() if sp.issparse(x) else np.asarray(x)
 
 
+@dataclass(frozen=True, slots=True)
+class Gram:
+    """Products of a design with itself, of which each training set takes its part.
+
+    Attributes:
+        matrix: X'X [p, p] where `by_columns`, else XX' [n, n].
+        by_columns: Which of the two it is.
+    """
+
+    matrix: np.ndarray
+    by_columns: bool
+
+
+def total_gram(design: Design, limit: int, scaling: Scaling) -> Gram | None:
+    """Return the products of a design that has few columns, or few words and unscaled columns.
+
+    Args:
+        design: The words x columns matrix; dense where it has few columns (`dense_if_narrow`).
+        limit: Most columns, or words, to be decomposed.
+        scaling: Scaled columns differ between training sets, and with them the words' products.
+
+    Returns:
+        The smaller of both products, or None where it is too large or differs between training sets.
+    """
+    n, p = design.shape
+    if isinstance(design, DenseDesign) and p <= min(limit, n):
+        return Gram(design.matrix.T @ design.matrix, by_columns=True)
+    if n <= limit and scaling is Scaling.NONE:
+        rows = design.rows(np.arange(n))
+        return Gram(_dense(rows @ rows.T), by_columns=False)
+    return None
+
+
 def dense_if_narrow(design: Design, limit: int) -> Design:
-    """Turn a sparse design of few columns into a dense one: its Gram matrix is then a plain product."""
-    if isinstance(design, DenseDesign) or design.shape[1] > limit:
+    """Turn a sparse design with no more columns than `limit`, and than words, into a dense one."""
+    if isinstance(design, DenseDesign) or design.shape[1] > min(limit, design.shape[0]):
         return design
-    dense = _dense(design.rows(np.arange(design.shape[0])))
-    offset = dense.mean(axis=0)
-    return DenseDesign(dense - offset, offset)
-
-
-def total_gram(design: Design, limit: int) -> np.ndarray | None:
-    """Return X'X of a narrow design, from which the Gram matrix of each training set is taken by subtraction."""
-    if not isinstance(design, DenseDesign) or design.shape[1] > min(limit, design.shape[0]):
-        return None
-    return design.matrix.T @ design.matrix
+    return DenseDesign.centred(_dense(design.rows(np.arange(design.shape[0]))))
 
 
 class SpectralSolver:
     """Exact ridge fits of several training sets; a problem is solved when it is first asked for."""
 
     def __init__(
-        self, design: Design, problems: Sequence[Problem], penalties: np.ndarray, gram: np.ndarray | None
+        self, design: Design, problems: Sequence[Problem], penalties: np.ndarray, gram: Gram
     ) -> None:
         """Take the problems; nothing is computed yet.
 
@@ -45,7 +72,7 @@ class SpectralSolver:
             design: The words x columns matrix.
             problems: One training set each.
             penalties: Absolute penalties [n_penalties].
-            gram: X'X of the whole design, where columns are fewer than words (`total_gram`).
+            gram: Products of the whole design (`total_gram`).
         """
         self.design = design
         self.problems = problems
@@ -67,11 +94,12 @@ class SpectralSolver:
     def _by_columns(self, problem: Problem) -> tuple[np.ndarray, np.ndarray]:
         """Weights on the scaled columns and held-out products, from the p x p Gram matrix."""
         assert isinstance(self.design, DenseDesign)
-        assert self.gram is not None
         x = self.design.matrix
         n = len(problem.train)
         rest = np.setdiff1d(np.arange(len(x)), problem.train, assume_unique=True)
-        gram = x[problem.train].T @ x[problem.train] if len(rest) > n else self.gram - x[rest].T @ x[rest]
+        gram = (
+            x[problem.train].T @ x[problem.train] if len(rest) > n else self.gram.matrix - x[rest].T @ x[rest]
+        )
         gram -= n * np.outer(problem.mean, problem.mean)
         scale = np.ones(x.shape[1]) if problem.scale is None else problem.scale
         gram *= scale[:, None] * scale
@@ -85,10 +113,8 @@ class SpectralSolver:
 
     def _by_words(self, problem: Problem) -> tuple[np.ndarray, np.ndarray]:
         """Weights in the space of words and held-out products, from the n x n kernel."""
-        fit, new = self.design.rows(problem.train), self.design.rows(problem.test)
-        if problem.scale is not None:
-            fit, new = fit * problem.scale[None, :], new * problem.scale[None, :]
-        kernel, cross = _dense(fit @ fit.T), _dense(new @ fit.T)
+        kernel = self.gram.matrix[np.ix_(problem.train, problem.train)]
+        cross = self.gram.matrix[np.ix_(problem.test, problem.train)]
         mean = kernel.mean(axis=0)
         total = mean.mean()
         kernel = kernel - mean - mean[:, None] + total
@@ -101,7 +127,7 @@ class SpectralSolver:
 
     def _solve(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         if index not in self._solved:
-            solve = self._by_words if self.gram is None else self._by_columns
+            solve = self._by_columns if self.gram.by_columns else self._by_words
             self._solved[index] = solve(self.problems[index])
         return self._solved[index]
 
@@ -113,9 +139,8 @@ class SpectralSolver:
         """Return the weights on the columns of X, target t at penalty `chosen[t]`: [p, n_targets]."""
         this = self.problems[problem]
         picked = self._solve(problem)[0][chosen, :, np.arange(len(chosen))].T
-        if self.gram is not None:
+        if self.gram.by_columns:
             return picked * this.norms
         words = np.zeros((self.design.shape[0], len(chosen)))
         words[this.train] = picked
-        weights = self.design.left(words) * this.norms
-        return weights if this.scale is None else weights * (this.scale**2)[:, None]
+        return self.design.left(words) * this.norms  # columns are unscaled here

@@ -1,8 +1,7 @@
 """Human ratings of words predicted from features, each predictor on the same words and folds.
 
-What the features are divided by or sent through was tried on real features: the SAE of 4,096 features on
-layer 3 of all-MiniLM-L6-v2, mean over a word's tokens, all 13,915 Warriner words, nested cross-validation
-(r):
+What the features are divided by or sent through was tried on real ones: an SAE of 4,096 features on layer 3
+of all-MiniLM-L6-v2, mean over a word's tokens, all 13,915 Warriner words, r in nested cross-validation:
 
     transform  scaling  valence  arousal
     none       none     .722     .576
@@ -36,11 +35,10 @@ from emosae.ratings.design import Predictor, transform_features
 from emosae.ratings.folds import LEAST_GROUPS, assign_folds, exclude_words, group_words, inner_folds
 from emosae.ratings.nested import NestedRidge, nested_ridge
 from emosae.ratings.ridge import penalty_grid
-from emosae.ratings.scores import bootstrap_pearson, pearson, reliability_ceiling, score_predictions
+from emosae.ratings.scores import bootstrap_pearson, reliability_ceiling
 from emosae.ratings.tables import (
     COMPARISONS,
     FOLDS,
-    PREDICTIONS,
     SCORES,
     WEIGHTS,
     check_table,
@@ -92,8 +90,8 @@ def _check_predictors(
     for name, x in predictors.items():
         if len(x.shape) != 2 or x.shape[0] != table.height:
             raise UserError(
-                f"Predictor {name!r} must have one row for each of the {table.height:,} words of the table, got shape "
-                f"{tuple(x.shape)}. Bring both into the same order first."
+                f"Predictor {name!r} must have one row for each of the {table.height:,} words of the table, "
+                f"got shape {tuple(x.shape)}. Bring both into the same order first."
             )
     if features is None:
         return {name: np.arange(x.shape[1]) for name, x in predictors.items() if sp.issparse(x)}
@@ -104,8 +102,8 @@ def _check_predictors(
         numbers[name] = np.asarray(ids, dtype=np.int64)
         if numbers[name].shape != (predictors[name].shape[1],):
             raise UserError(
-                f"features[{name!r}] must number the {predictors[name].shape[1]:,} columns of its predictor, got "
-                f"{numbers[name].size:,} numbers. Give one for each column."
+                f"features[{name!r}] must number the {predictors[name].shape[1]:,} columns of its predictor, "
+                f"got {numbers[name].size:,} numbers. Give one for each column."
             )
     return numbers
 
@@ -125,14 +123,15 @@ def _check_languages(
         if families < LEAST_GROUPS * config.folds:
             raise UserError(
                 f"Language {language!r} must have at least {LEAST_GROUPS * config.folds} word families for "
-                f"{config.folds} folds, got {families} in {n_words} words. Give more words or set fewer ratings.folds."
+                f"{config.folds} folds, got {families} in {n_words} words. Give more words, or lower "
+                "ratings.folds."
             )
         for target in targets:
             ratings = table[target].to_numpy()[inside]
             if ratings.max() == ratings.min():
                 raise UserError(
-                    f"Ratings of {target} in {language!r} must vary, got {ratings[0]:g} for all {n_words} words. "
-                    "Check that the right column was read."
+                    f"Ratings of {target} in {language!r} must vary, got {ratings[0]:g} for all {n_words} "
+                    "words. Check that the right column was read."
                 )
 
 

@@ -123,7 +123,8 @@ def check_table(table: pl.DataFrame, targets: Sequence[str]) -> None:
         column = table[name]
         if not column.dtype.is_numeric():
             raise UserError(
-                f"Column {name!r} must be numeric, got {column.dtype} such as {column.drop_nulls().head(1).to_list()}. "
+                f"Column {name!r} must be numeric, got {column.dtype} such as "
+                f"{column.drop_nulls().head(1).to_list()}. "
                 "Turn blanks and remarks into missing values and leave those words out."
             )
         missing = (~column.cast(pl.Float64).is_finite()).fill_null(True)

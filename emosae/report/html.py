@@ -64,7 +64,9 @@ def _sections(run: Run) -> list[Section]:
         canvas.prefix = f"{_slug(site)}-" if several else ""
         parts = [
             geometry_section(run, stages.get("geometry"), canvas, f"{start}space"),
-            ratings_section(run, stages.get("ratings"), canvas, f"{start}ratings"),
+            ratings_section(
+                run, stages.get("ratings"), canvas, f"{start}ratings", select=stages.get("select")
+            ),
             selection_section(run, stages.get("select"), canvas, f"{start}features"),
         ]
         if several:

@@ -82,7 +82,7 @@ def role(name: str) -> Role:
         return "features"
     if base in _HUMAN:
         return "human"
-    if base in _CONTROLS or base.startswith(("random", "control")):
+    if any(part in _CONTROLS for part in base.split("_")):
         return "control"
     if base in _SUBSETS or base.endswith("_only"):
         return "subset"

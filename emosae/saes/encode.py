@@ -101,7 +101,6 @@ def normalize(x: Float[Tensor, "n d_in"], cfg: SAEConfig, b_dec: Float[Tensor, "
     return NormedInput(x, scale, shift)
 
 
-@torch.no_grad()
 def encode_rows(
     x: Float[Tensor, "n d_in"],
     cfg: SAEConfig,

@@ -12,18 +12,25 @@ from emosae.report.names import language_name, order_names, readable, role
 from emosae.report.page import Block, Canvas, Column, Missing, Paragraph, Section, Table
 from emosae.report.scatter import Cloud, draw_scatter
 from emosae.report.source import Run, Stage, part
-from emosae.report.tables import finite, generic_table
-from emosae.report.text import count, interval, number, shorten
+from emosae.report.tables import finite
+from emosae.report.text import count, interval, number, p_value, shorten, words_of
 
 __all__ = ["ratings_section"]
 
 _SCORES = ("predictor", "target", "language", "r")
 _PREDICTIONS = ("word", "language", "target", "rating", "predictor", "predicted")
 _EXTREMES = 8
+_STRONGEST = 10
+_SHORT = 12  # rows; a longer table is folded
 
 
-def ratings_section(run: Run, stage: Stage | None, canvas: Canvas, anchor: str) -> Section:
-    """Build the section on ratings: scatter, bars beside baselines, tables."""
+def ratings_section(
+    run: Run, stage: Stage | None, canvas: Canvas, anchor: str, *, select: Stage | None = None
+) -> Section:
+    """Build the section on ratings: scatter, bars beside baselines, tables.
+
+    `select` tells which emotions selected the features that carry the prediction.
+    """
     title = "Predicting what people say of words"
     scores = stage.table("scores", *_SCORES) if stage else pl.DataFrame()
     if stage is None:
@@ -44,7 +51,15 @@ def ratings_section(run: Run, stage: Stage | None, canvas: Canvas, anchor: str) 
         blocks.append(_scatter(run, scores, predictions, canvas))
     blocks.append(_bars(scores, canvas))
     blocks.append(_table(scores))
-    blocks += _comparisons(stage) + _extremes(run, predictions) + _weights(stage)
+    excluded = stage.values.get("n_excluded")
+    if excluded:
+        blocks.append(
+            Paragraph(
+                f"{count(excluded)} rated words left beforehand: they, or words of their families, chose the "
+                "features."
+            )
+        )
+    blocks += _comparisons(stage) + _extremes(predictions) + _weights(stage, select)
     return Section(anchor=anchor, title=title, blocks=blocks)
 
 
@@ -118,8 +133,8 @@ def _scatter(run: Run, scores: pl.DataFrame, predictions: pl.DataFrame, canvas: 
         "ratings_scatter",
         title=f"Words: people's ratings and held-out predictions from {readable(main)}",
         caption=(
-            "Each point is a word. On the thin diagonal prediction and rating agree. The line with dots is "
-            "the mean prediction in tenths of the ratings: where it is flatter than the diagonal, "
+            "Each point is a word. On the thin diagonal prediction and rating agree. The line with dots "
+            "is the mean prediction in tenths of the ratings: where it is flatter than the diagonal, "
             "predictions are drawn to the middle, as those of an uncertain model should be."
         ),
         alt="; ".join(f"{cloud.title}: {cloud.subtitle}" for cloud in clouds),
@@ -211,19 +226,41 @@ def _table(scores: pl.DataFrame) -> Table:
 
 
 def _comparisons(stage: Stage) -> list[Block]:
-    table = stage.table("comparisons")
+    table = stage.table("comparisons", "a", "b", "difference")
     if table.is_empty():
         return []
+    tests = {"corrected_t": "corrected t, by fold", "paired_bootstrap": "paired bootstrap, by word"}
+    rows = [
+        [
+            f"{readable(row['a'])} \u2212 {readable(row['b'])}",
+            str(row.get("target", "")),
+            language_name(str(row.get("language", ""))),
+            tests.get(row.get("test", ""), words_of(row.get("test", ""))),
+            number(row["difference"]),
+            interval(row.get("low"), row.get("high")),
+            p_value(row.get("p_adjusted", row.get("p"))),
+        ]
+        for row in table.iter_rows(named=True)
+    ]
     return [
-        generic_table(
-            table,
-            "Predictors compared with each other on the same words",
-            folded=table.height > 10,
+        Table(
+            caption="Predictors compared with each other on the same words and folds: difference of r",
+            columns=[
+                Column("Compared", False),
+                Column("Rating", False),
+                Column("Language", False),
+                Column("Test", False),
+                Column("difference"),
+                Column("interval"),
+                Column("adjusted p" if "p_adjusted" in table.columns else "p"),
+            ],
+            rows=rows,
+            folded=len(rows) > _SHORT,
         )
     ]
 
 
-def _extremes(run: Run, predictions: pl.DataFrame) -> list[Block]:
+def _extremes(predictions: pl.DataFrame) -> list[Block]:
     """List the words on which prediction and people differ most, which show what the model lacks."""
     if predictions.is_empty():
         return []
@@ -269,20 +306,50 @@ def _extremes(run: Run, predictions: pl.DataFrame) -> list[Block]:
     ]
 
 
-def _weights(stage: Stage) -> list[Block]:
-    table = stage.table("weights", "feature")
-    weight = next((name for name in ("weight", "mean_weight", "weight_mean") if name in table.columns), None)
-    if table.is_empty() or weight is None:
+def _weights(stage: Stage, select: Stage | None) -> list[Block]:
+    """List the features that carry the prediction most, with the emotions that selected them."""
+    table = stage.table("weights", "feature", "weight", "language", "target")
+    if table.is_empty():
         return []
-    keys = [name for name in ("language", "target") if name in table.columns]
-    strongest = (
-        table.sort(pl.col(weight).abs(), descending=True, maintain_order=True)
-        .group_by(keys, maintain_order=True)
-        .head(10)
-        if keys
-        else table.sort(pl.col(weight).abs(), descending=True, maintain_order=True).head(20)
-    )
-    order = ["feature", *keys, *(name for name in strongest.columns if name not in {"feature", *keys})]
-    strongest = strongest.select(order).sort(keys, maintain_order=True) if keys else strongest.select(order)
-    caption = "Features that carry the prediction most: a positive weight raises the predicted rating"
-    return [generic_table(strongest, caption, folded=True)]
+    if "predictor" in table.columns:
+        table = table.filter(pl.col("predictor") == order_names(table["predictor"].to_list())[0])
+    size = "importance" if "importance" in table.columns else "weight"
+    chosen: dict[int, list[str]] = {}
+    if select is not None:
+        space = select.table("sets", "set", "concept", "feature").filter(pl.col("set") == "space")
+        for feature, concept in space.select("feature", "concept").drop_nulls().iter_rows():
+            chosen.setdefault(feature, []).append(shorten(concept, 30))
+    rows = []
+    for language, target in _cells(table):
+        own = table.filter((pl.col("language") == language) & (pl.col("target") == target))
+        strongest = own.sort(pl.col(size).abs(), "feature", descending=[True, False]).head(_STRONGEST)
+        for row in strongest.iter_rows(named=True):
+            rows.append(
+                [
+                    str(row["feature"]),
+                    language_name(language),
+                    target,
+                    number(row["weight"]),
+                    number(row["importance"]) if size == "importance" else "",
+                    number(row["stability"], 2) if row.get("stability") is not None else "",
+                    ", ".join(chosen.get(row["feature"], [])) or "\u2013",
+                ]
+            )
+    return [
+        Table(
+            caption=f"The {_STRONGEST} features that carry each prediction most. A positive weight raises "
+            "the predicted rating; importance is the weight times how much the feature varies over words; "
+            "stability the share of folds that agree on its sign.",
+            columns=[
+                Column("Feature"),
+                Column("Language", False),
+                Column("Rating", False),
+                Column("weight"),
+                Column("importance"),
+                Column("stability"),
+                Column("Selected for", False),
+            ],
+            rows=rows,
+            folded=True,
+        )
+    ]

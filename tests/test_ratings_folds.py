@@ -1,0 +1,105 @@
+"""Folds: word families and translations stay whole, sizes are even, the seed decides."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from emosae.errors import UserError
+from emosae.ratings import assign_folds, group_words, inner_folds, stem
+from emosae.ratings.folds import exclude_words
+
+
+def test_stems() -> None:
+    assert stem("Happiness", "en") == stem("happy", "en") == "happi"
+    assert stem("Freunde", "de") == stem("Freund", "de-AT") == "freund"
+    assert stem("快樂", "zh") == "快樂"
+    assert stem("Ice creams ", "en") == "ice cream"
+    assert stem("null", "en") == "null"
+
+
+def test_words_of_one_stem_and_words_of_one_concept_share_a_group() -> None:
+    words = ["happy", "happiness", "sad", "Happy", "heureux", "triste", "happy", "mesa", "table"]
+    languages = ["en", "en", "en", "en", "fr", "fr", "fr", "es", "en"]
+    concepts = [1495, None, 2, None, 1495, "", None, 3, 3]
+    groups = group_words(words, languages, concepts)
+    # "happy" in French is no kin of the English one; "mesa" and "table" share a concept
+    assert groups.tolist() == [0, 0, 1, 0, 0, 2, 3, 4, 4]
+    assert group_words(words, languages).tolist() == [0, 0, 1, 0, 2, 3, 4, 5, 6]
+
+
+def test_groups_that_share_a_word_are_one() -> None:
+    # run ~ running by stem, running ~ courir by concept, courir ~ course by concept
+    groups = group_words(["run", "running", "courir", "course"], ["en", "en", "fr", "fr"], [None, 7, 7, 7])
+    assert groups.tolist() == [0, 0, 0, 0]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 60), min_size=150, max_size=300), st.integers(2, 5), st.integers(0, 99))
+def test_folds_keep_groups_whole_and_sizes_even(groups: list[int], n_folds: int, seed: int) -> None:
+    members = np.array(groups)
+    if len(np.unique(members)) < 5 * n_folds:
+        return
+    folds = assign_folds(members, n_folds, seed)
+    assert all(len(np.unique(folds[members == group])) == 1 for group in np.unique(members))
+    sizes = np.bincount(folds, minlength=n_folds)
+    largest = np.bincount(members).max()
+    assert sizes.max() - sizes.min() <= largest
+    np.testing.assert_array_equal(folds, assign_folds(members, n_folds, seed))
+
+
+def test_the_seed_decides_the_folds() -> None:
+    groups = np.arange(500)
+    one, two = assign_folds(groups, 10, 0), assign_folds(groups, 10, 1)
+    assert (one == two).mean() < 0.2
+    assert np.bincount(one).tolist() == [50] * 10
+
+
+def test_each_language_is_balanced_too() -> None:
+    rng = np.random.default_rng(0)
+    languages = np.array(["en"] * 400 + ["zh"] * 60)
+    groups = np.concatenate([np.arange(400), rng.choice(400, 60, replace=False)])
+    folds = assign_folds(groups, 10, 0, list(languages))
+    assert set(np.bincount(folds[languages == "zh"], minlength=10)) <= {5, 6, 7}
+    english = np.bincount(folds[languages == "en"], minlength=10)
+    assert english.max() - english.min() <= 2
+    for group in np.unique(groups[400:]):
+        assert len(np.unique(folds[groups == group])) == 1
+
+
+def test_inner_folds_split_the_training_words_only() -> None:
+    groups = np.arange(300) // 2
+    outer = assign_folds(groups, 5, 0)
+    inner = inner_folds(groups, outer, 3, 0)
+    assert len(inner) == 5
+    for fold, inside in enumerate(inner):
+        np.testing.assert_array_equal(inside == -1, outer == fold)
+        assert np.bincount(inside[inside >= 0]).tolist() == [80, 80, 80]
+        assert all(len(np.unique(inside[groups == group])) == 1 for group in range(150))
+
+
+def test_too_few_families_are_refused_with_both_numbers() -> None:
+    groups = np.arange(90) // 2
+    with pytest.raises(UserError, match=r"10 folds must have at least 5 word families each, got 45 families in 90"):
+        assign_folds(groups, 10, 0)
+
+
+def test_a_giant_family_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    groups = np.concatenate([np.zeros(100, dtype=int), np.arange(1, 101)])
+    assign_folds(groups, 5, 0)
+    assert "one word family holds 100 of 200 words" in caplog.text
+
+
+def test_excluded_words_leave_with_their_family() -> None:
+    table = pl.DataFrame({"word": ["joy", "Joyful", "table", "joy"], "language": ["en", "en", "en", "fr"]})
+    groups = group_words(table["word"].to_list(), table["language"].to_list())
+    assert exclude_words(table, groups, ()).tolist() == [True] * 4
+    assert exclude_words(table, groups, ["JOY"]).tolist() == [False, False, True, False]
+    chosen = pl.DataFrame({"word": ["joy"], "language": ["en"], "concept": ["joy"]})
+    assert exclude_words(table, groups, chosen).tolist() == [False, False, True, True]
+    assert exclude_words(table, groups, chosen.select("word")).tolist() == [False, False, True, False]
+    with pytest.raises(UserError, match="must have a column 'word'"):
+        exclude_words(table, groups, pl.DataFrame({"token": ["joy"]}))
