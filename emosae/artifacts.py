@@ -16,7 +16,7 @@ import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -40,7 +40,17 @@ __all__ = [
 
 Result = TypeVar("Result")
 CSV_ROWS = 20_000  # a table that a person opens in a spreadsheet; longer ones are Parquet only
-_PACKAGES = ("emosae", "torch", "transformers", "sae-lens", "numpy", "scipy", "polars", "scikit-learn", "hydra-core")
+_PACKAGES = (
+    "emosae",
+    "torch",
+    "transformers",
+    "sae-lens",
+    "numpy",
+    "scipy",
+    "polars",
+    "scikit-learn",
+    "hydra-core",
+)
 
 
 @contextmanager
@@ -89,7 +99,9 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not readable as JSON ({error}). Name a manifest.json that emosae wrote.") from error
+        raise UserError(
+            f"{path} is not readable as JSON ({error}). Name a manifest.json that emosae wrote."
+        ) from error
 
 
 def _spreadsheet(table: pl.DataFrame) -> pl.DataFrame:
@@ -156,7 +168,9 @@ def load_result(run: Path, stage: str, kind: type[Result]) -> dict[str, Result]:
     """
     index = run / "tables" / f"{stage}.json"
     if not index.is_file():
-        raise MissingFileError.at(f"The {stage} stage's result", index, f"Run `emosae {stage}` first, or name another run.")
+        raise MissingFileError.at(
+            f"The {stage} stage's result", index, f"Run `emosae {stage}` first, or name another run."
+        )
     values = read_json(index)
     stored_arrays = run / "tables" / f"{stage}_arrays.npz"
     arrays = dict(np.load(stored_arrays)) if stored_arrays.is_file() else {}
@@ -178,7 +192,7 @@ def load_result(run: Path, stage: str, kind: type[Result]) -> dict[str, Result]:
 
 def environment() -> dict[str, Any]:
     """Describe the machine and the versions that a number was made with."""
-    versions = {}
+    versions: dict[str, str | None] = {}
     for package in _PACKAGES:
         try:
             versions[package] = importlib.metadata.version(package)
@@ -227,20 +241,23 @@ class RunFolder:
         """Write the manifest as it stands."""
         write_json(self.folder / "manifest.json", self.manifest)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if kind is None:
+    def complete(self) -> None:
+        """Write the manifest's last lines, once: the report that is drawn from it then says when the run ended."""
+        if "finished" not in self.manifest:
             self.manifest |= {"finished": _now(), "stages": self.finished, "environment": environment()}
             self.write_manifest()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if kind is None:
+            self.complete()
             self._status("done")
         elif self.finished or self._keep:
             self._status("interrupted" if issubclass(kind, KeyboardInterrupt) else "failed", str(error))
         else:
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def finish_stage(self, stage: str, save: Callable[[], None] | None = None) -> None:
-        """Record that a stage is done, after writing what it made."""
-        if save is not None:
-            save()
+    def finish_stage(self, stage: str) -> None:
+        """Record that a stage is done and its tables written."""
         self.finished.append(stage)
         self._status("running")
 

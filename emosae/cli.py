@@ -36,7 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _dispatch(words, debug)
     except KeyboardInterrupt:
-        return _say("Interrupted. Finished readings are kept in the cache; the same command goes on from them.", 130)
+        return _say(
+            "Interrupted. Finished readings are kept in the cache; the same command goes on from them.", 130
+        )
     except (UserError, OSError) as error:
         if debug:
             traceback.print_exc()
@@ -45,7 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if debug:
             traceback.print_exc()
         kind = type(error).__name__
-        return _say(f"emosae met a fault of its own ({kind}: {error}). Run again with --debug to see where.", 1)
+        return _say(
+            f"emosae met a fault of its own ({kind}: {error}). Run again with --debug to see where.", 1
+        )
 
 
 def _say(sentence: str, status: int) -> int:
@@ -56,7 +60,9 @@ def _say(sentence: str, status: int) -> int:
 def _sentence(error: BaseException) -> str:
     if isinstance(error, OSError) and not isinstance(error, UserError):
         about = f" ({error.filename})" if error.filename else ""
-        return f"{error.strerror or error}{about}. Check that the path is there and that there is room to write."
+        return (
+            f"{error.strerror or error}{about}. Check that the path is there and that there is room to write."
+        )
     return " ".join(str(error).split())
 
 
@@ -109,10 +115,14 @@ def _stage(stage: str, words: Arguments) -> int:
 
     if "--from" in words:
         if len(words) != 2 or words[0] != "--from":
-            raise UserError("--from takes one manifest.json and no other settings. Write `emosae run --from FILE`.")
+            raise UserError(
+                "--from takes one manifest.json and no other settings. Write `emosae run --from FILE`."
+            )
         manifest = read_json(Path(words[1]))
         if not isinstance(manifest, dict) or "config" not in manifest:
-            raise UserError(f"{words[1]} is not a run's manifest. Name the manifest.json of a folder in outputs/.")
+            raise UserError(
+                f"{words[1]} is not a run's manifest. Name the manifest.json of a folder in outputs/."
+            )
         config = from_dict(manifest["config"])
         stage = config.stage
     else:
@@ -128,7 +138,9 @@ def _stage(stage: str, words: Arguments) -> int:
 def _check_words(words: Arguments) -> None:
     for word in words:
         if word.startswith("-"):
-            raise UserError(f"There is no option {word!r}. Our own are --from, --debug and --help; -m sweeps.")
+            raise UserError(
+                f"There is no option {word!r}. Our own are --from, --debug and --help; -m sweeps."
+            )
         if "=" not in word and not word.startswith("~"):
             raise UserError(f"{word!r} is not a setting. Write key=value, for example preset=phantom.")
 
@@ -144,7 +156,9 @@ def _multirun(stage: str, words: Arguments) -> int:
     from emosae.paths import conf_dir
 
     register_schema()
-    root = next((word.removeprefix("output=") for word in words if word.startswith("output=")), compose().output)
+    root = next(
+        (word.removeprefix("output=") for word in words if word.startswith("output=")), compose().output
+    )
     folder = sweep.new_folder(root, stage)
     spelt = [*spell_out(words), *search_path(), f"stage={stage}", f"hydra.sweep.dir={folder}"]
     # with full errors Hydra raises instead of printing a traceback and leaving the process

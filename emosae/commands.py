@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from emosae.errors import UserError, unknown_name
 
-__all__ = ["COMMANDS", "OVERVIEW", "STAGE_HELP", "TOOLS", "cache_command", "doctor_command", "norms_command", "stage_help"]
+__all__ = [
+    "COMMANDS",
+    "OVERVIEW",
+    "STAGE_HELP",
+    "TOOLS",
+    "cache_command",
+    "doctor_command",
+    "norms_command",
+    "stage_help",
+]
 
 STAGE_HELP = {
     "run": "Every stage, then the report.",
@@ -70,9 +80,20 @@ def stage_help(command: str) -> str:
         folders = [conf_dir() / group, cache_root() / "conf" / group]
         names = sorted(path.stem for folder in folders if folder.is_dir() for path in folder.glob("*.yaml"))
         groups.append(f"  {group:<9} {', '.join(names)}")
-    example = "emosae report outputs/run/DATE-TIME" if command == "report" else f"emosae {command} preset=phantom"
+    example = (
+        "emosae report outputs/run/DATE-TIME" if command == "report" else f"emosae {command} preset=phantom"
+    )
     return "\n".join(
-        [f"emosae {command}: {STAGE_HELP[command]}", "", f"Example: {example}", "", _SETTINGS, "", "Options:", *groups]
+        [
+            f"emosae {command}: {STAGE_HELP[command]}",
+            "",
+            f"Example: {example}",
+            "",
+            _SETTINGS,
+            "",
+            "Options:",
+            *groups,
+        ]
     )
 
 
@@ -87,18 +108,23 @@ _TOOL_EXAMPLES = {
 
 
 def _show(table: Any) -> None:
+    """Print a table: folded to a terminal's width, or one line a row where something else reads it."""
     from rich.console import Console
     from rich.table import Table
 
-    shown = Table(*table.columns, box=None, pad_edge=False, header_style="bold")
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    for column in table.columns:
+        shown.add_column(column, overflow="fold")
     for row in table.iter_rows():
         shown.add_row(*["" if value is None else str(value) for value in row])
-    Console(soft_wrap=True).print(shown)
+    Console(width=None if sys.stdout.isatty() else 300).print(shown)
 
 
 def _verb(command: str, words: Sequence[str], verbs: Sequence[str]) -> tuple[str, list[str]]:
     if not words:
-        raise UserError(f"`emosae {command}` needs one of: {', '.join(verbs)}. See `emosae {command} --help`.")
+        raise UserError(
+            f"`emosae {command}` needs one of: {', '.join(verbs)}. See `emosae {command} --help`."
+        )
     if words[0] not in verbs:
         raise unknown_name(f"command `emosae {command}`", words[0], verbs)
     return words[0], list(words[1:])
@@ -137,17 +163,23 @@ def norms_command(words: Sequence[str]) -> int:
 def cache_command(words: Sequence[str]) -> int:
     """`emosae cache list | verify | prune`."""
     from emosae import saes
+    from emosae.features import list_readings, prune_readings
 
-    verb, _ = _verb("cache", words, ["list", "verify", "prune"])
+    verb, rest = _verb("cache", words, ["list", "verify", "prune"])
+    if rest:
+        raise UserError(f"`emosae cache {verb}` takes nothing more, got {rest[0]!r}. Leave it out.")
     if verb == "list":
-        _show(saes.list_entries())
+        entries = [("SAE", entry.cfg.d_sae, entry.key, entry.path) for entry in saes.list_entries()]
+        for kind, size, name, path in [*entries, *list_readings()]:
+            print(f"{kind:<8} {size:>8} {name:<40} {path}")
         return 0
+    found = saes.prune() if verb == "prune" else saes.verify()
+    for each in found:
+        print(f"{each.key}: {'; '.join(each.problems) or 'whole'}")
     if verb == "prune":
-        print(f"removed {saes.prune()} bytes")
+        print(f"removed {len(found)} SAE entries and {prune_readings()} unfinished readings")
         return 0
-    bad = saes.verify()
-    print("every entry is whole" if not bad else "\n".join(bad))
-    return 1 if bad else 0
+    return 0 if all(each.ok for each in found) else 1
 
 
 def doctor_command(words: Sequence[str]) -> int:
@@ -164,7 +196,10 @@ def doctor_command(words: Sequence[str]) -> int:
     from emosae.paths import cache_root, conf_dir, data_dirs
 
     print(json.dumps(environment(), indent=1))
-    free_gb = shutil.disk_usage(next(path for path in [cache_root(), *cache_root().parents] if path.exists())).free / 1e9
+    free_gb = (
+        shutil.disk_usage(next(path for path in [cache_root(), *cache_root().parents] if path.exists())).free
+        / 1e9
+    )
     print(f"cache   {cache_root()} ({free_gb:.0f} GB free)")
     print(f"conf    {conf_dir()}")
     print(f"data    {', '.join(map(str, data_dirs())) or 'no $EMOSAE_DATA'}")

@@ -148,18 +148,23 @@ def spell_out(overrides: Sequence[str]) -> list[str]:
         >>> spell_out(["language=en"])
         ['language=[en]']
     """
-    spelt = []
-    for text in overrides:
-        key, equals, value = text.partition("=")
-        if equals and key in _SHORT and value and not any(part in options(key) for part in value.split(",")):
-            text = f"{_SHORT[key]}={','.join(map(_quoted, value.split(','))) if value[0] not in '[{' else value}"  # noqa: PLW2901
-        elif equals and key in _LISTS and value and not value.startswith("["):
-            text = f"{key}={','.join(f'[{part}]' for part in value.split(','))}"  # noqa: PLW2901
-        spelt.append(text)
+    spelt = [_spell_out(text) for text in overrides]
     keys = {text.partition("=")[0] for text in spelt}
     if "preset" not in keys and any(key.split(".")[0] in _SHORT for key in keys - set(_SHORT)):
         spelt.insert(0, "preset=custom")
     return spelt
+
+
+def _spell_out(text: str) -> str:
+    key, equals, value = text.partition("=")
+    if not equals or not value:
+        return text
+    if key in _SHORT and not any(part in options(key) for part in value.split(",")):
+        plain = value if value[0] in "[{" else ",".join(map(_quoted, value.split(",")))
+        return f"{_SHORT[key]}={plain}"
+    if key in _LISTS and not value.startswith("["):
+        return f"{key}={','.join(f'[{part}]' for part in value.split(','))}"
+    return text
 
 
 def _quoted(value: str) -> str:
@@ -249,14 +254,22 @@ def plain_error(error: Exception) -> UserError:
     known = _keys(Config)
     if name and name.split("[")[0] not in known and not name.startswith("norms."):
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        guess = f" Did you mean {near[0]!r}?" if near else f" There are: {', '.join(k for k in known if '.' not in k)}."
+        guess = (
+            f" Did you mean {near[0]!r}?"
+            if near
+            else f" There are: {', '.join(k for k in known if '.' not in k)}."
+        )
         return UserError(f"There is no setting {name!r}.{guess}")
     cause = str(error.__cause__ or "").split("\n")[0]
-    reason = ": ".join(part.rstrip(".") for part in (text.split("\n")[0], cause) if part)
+    reason = ": ".join(part.rstrip(".") for part in (text.split("\n", maxsplit=1)[0], cause) if part)
     where = f" of {name!r}" if name and name not in reason else ""
-    if "Missing mandatory value" in reason or isinstance(error, OmegaConfBaseException) and "???" in reason:
-        return UserError(f"The setting {name or 'model.name'!r} has no value. Give one, for example {name or 'model.name'}=…")
-    return UserError(f"The setting{where} cannot be used: {reason}. See `emosae run --help` for what there is.")
+    if "Missing mandatory value" in reason or (isinstance(error, OmegaConfBaseException) and "???" in reason):
+        return UserError(
+            f"The setting {name or 'model.name'!r} has no value. Give one, for example {name or 'model.name'}=…"
+        )
+    return UserError(
+        f"The setting{where} cannot be used: {reason}. See `emosae run --help` for what there is."
+    )
 
 
 def list_of(value: Any) -> list[Any]:

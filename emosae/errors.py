@@ -46,4 +46,6 @@ def unknown_name(kind: str, name: str, options: Iterable[str], hint: str = "") -
     near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
     guess = f" Did you mean {near[0]!r}?" if near else ""
     shown = ", ".join(known[:30]) + (f", and {len(known) - 30} more" if len(known) > 30 else "")
-    return UserError(f"There is no {kind} {name!r}.{guess} There are: {shown or 'none'}.{' ' + hint if hint else ''}")
+    return UserError(
+        f"There is no {kind} {name!r}.{guess} There are: {shown or 'none'}.{' ' + hint if hint else ''}"
+    )

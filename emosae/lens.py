@@ -124,10 +124,14 @@ class Lens:
 
         known = load_concepts(self.concepts).concepts
         if concept not in known:
-            raise unknown_name("concept", concept, known, hint=f"They are those of the set {self.concepts!r}.")
+            raise unknown_name(
+                "concept", concept, known, hint=f"They are those of the set {self.concepts!r}."
+            )
         where = self.site(site)
         selection = pipeline.select_for_lens(self, where, language)
-        return selection.scores.filter((pl.col("concept") == concept) & (pl.col("language") == language)).sort("rank")
+        return selection.scores.filter(
+            (pl.col("concept") == concept) & (pl.col("language") == language)
+        ).sort("rank")
 
 
 def load(
@@ -170,7 +174,9 @@ def load(
 
     if preset is None:
         if model is None:
-            raise UserError('Nothing to load: name a preset, as in emosae.load("phantom"), or give model= and sae=.')
+            raise UserError(
+                'Nothing to load: name a preset, as in emosae.load("phantom"), or give model= and sae=.'
+            )
         which = ModelConfig(name=str(model), revision=revision)
         source = SAESource(release=release, sae_id=sae_id, path=sae)
     else:
@@ -214,7 +220,9 @@ def open_lens(which: ModelConfig, source: SAESource, *, name: str | None, concep
         check_width(model, sae.site, sae.cfg.d_in, f"The SAE {sae.name}")
         by_site[sae.site] = sae
     shown = name or saes[0].cfg.model_name or Path(which.name).name
-    return Lens(model=model, tokenizer=tokenizer, saes=dict(sorted(by_site.items())), name=shown, concepts=concepts)
+    return Lens(
+        model=model, tokenizer=tokenizer, saes=dict(sorted(by_site.items())), name=shown, concepts=concepts
+    )
 
 
 def _open_saes(source: SAESource, device: str) -> list[SparseAutoencoder]:
@@ -225,7 +233,9 @@ def _open_saes(source: SAESource, device: str) -> list[SparseAutoencoder]:
     if sum(bool(each) for each in (source.release, source.repo, paths)) != 1:
         raise UserError("Name the SAEs one way: sae.release with sae.sae_id, or sae.path, or sae.repo.")
     if source.release and not ids:
-        raise UserError(f"The release {source.release!r} holds several SAEs. Say which with sae_id, one or a list.")
+        raise UserError(
+            f"The release {source.release!r} holds several SAEs. Say which with sae_id, one or a list."
+        )
     if source.release:
         return [SparseAutoencoder.from_pretrained(source.release, each, device=device) for each in ids]
     if source.repo:
@@ -234,5 +244,6 @@ def _open_saes(source: SAESource, device: str) -> list[SparseAutoencoder]:
             for each in ids or [None]
         ]
     return [
-        SparseAutoencoder.load_from_disk(embedded(str(each)), device=device) if is_path(each) else each for each in paths
+        SparseAutoencoder.load_from_disk(embedded(str(each)), device=device) if is_path(each) else each
+        for each in paths
     ]

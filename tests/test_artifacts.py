@@ -38,7 +38,11 @@ def test_results_of_two_sites_come_back_as_they_went(tmp_path: Path) -> None:
         assert after[site].other_scores.equals(was.other_scores)
         np.testing.assert_array_equal(after[site].space, was.space)
         assert (after[site].note, after[site].counts) == (was.note, was.counts)
-    assert (tmp_path / "tables" / "select_scores.csv").read_text(encoding="utf-8").startswith("site,concept,auroc")
+    assert (
+        (tmp_path / "tables" / "select_scores.csv")
+        .read_text(encoding="utf-8")
+        .startswith("site,concept,auroc")
+    )
 
 
 def test_a_stage_that_did_not_run_says_what_to_run(tmp_path: Path) -> None:
@@ -82,7 +86,9 @@ def test_a_run_that_fails_early_leaves_no_folder(tmp_path: Path) -> None:
     assert not run.folder.exists()
 
 
-@pytest.mark.parametrize(("error", "word"), [(UserError("later"), "failed"), (KeyboardInterrupt(), "interrupted")])
+@pytest.mark.parametrize(
+    ("error", "word"), [(UserError("later"), "failed"), (KeyboardInterrupt(), "interrupted")]
+)
 def test_a_run_that_fails_late_keeps_its_stages(tmp_path: Path, error: BaseException, word: str) -> None:
     with pytest.raises(type(error)), RunFolder.new(tmp_path, "run", {}) as run:
         run.finish_stage("select")

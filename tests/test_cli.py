@@ -79,7 +79,9 @@ def test_mistakes_are_one_plain_sentence(
     assert re.search(said, sentence), sentence
 
 
-def test_human_data_that_is_not_here_says_where_to_get_it(capsys: pytest.CaptureFixture[str], here: Path) -> None:
+def test_human_data_that_is_not_here_says_where_to_get_it(
+    capsys: pytest.CaptureFixture[str], here: Path
+) -> None:
     sentence = refused(["run", "norms=[warriner]", "language=en"], capsys, here)
     assert "emosae norms fetch warriner" in sentence
     assert "EMOSAE_DATA" in sentence
@@ -87,7 +89,9 @@ def test_human_data_that_is_not_here_says_where_to_get_it(capsys: pytest.Capture
 
 def test_a_text_file_is_no_sae(capsys: pytest.CaptureFixture[str], here: Path) -> None:
     (here / "notes.txt").write_text("not an SAE")
-    assert "notes.txt" in refused(["features", "model=phantom:weights/model", f"sae={here / 'notes.txt'}"], capsys, here)
+    assert "notes.txt" in refused(
+        ["features", "model=phantom:weights/model", f"sae={here / 'notes.txt'}"], capsys, here
+    )
 
 
 def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str], here: Path) -> None:
@@ -123,7 +127,9 @@ def imported(code: str) -> list[str]:
 
 
 def test_importing_emosae_imports_nothing_heavy() -> None:
-    assert not {"torch", "sae_lens", "transformers", "polars", "hydra", "numpy"} & set(imported("import emosae"))
+    assert not {"torch", "sae_lens", "transformers", "polars", "hydra", "numpy"} & set(
+        imported("import emosae")
+    )
 
 
 def test_help_imports_nothing_heavy() -> None:

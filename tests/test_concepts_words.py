@@ -212,5 +212,8 @@ def test_control_categories_have_no_emotional_color(
     for category, (valence, arousal) in own.items():
         assert abs(valence - 5) <= 1.05, category
         assert arousal <= most, category
+    for word in words_of("control27", language)["word"]:
+        if word in norms[language]:
+            assert abs(norms[language][word][0] - 5) <= 1.75, word
     spread, emotional = (np.std([mean[0] for mean in each.values()]) for each in (own, emotion))
     assert spread < 0.25 * emotional

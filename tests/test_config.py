@@ -18,7 +18,8 @@ GROUPS = sorted(path.name for path in conf_dir().iterdir() if path.is_dir() and 
 
 
 @pytest.mark.parametrize(
-    ("group", "option"), [(group, option) for group in GROUPS for option in options(group) if group != "norms"]
+    ("group", "option"),
+    [(group, option) for group in GROUPS for option in options(group) if group != "norms"],
 )
 def test_every_option_composes(group: str, option: str, cache: Path) -> None:
     config = compose([f"{group}={option}", *(["model.name=x"] if (group, option) in NEEDS_MODEL else [])])

@@ -14,8 +14,8 @@ from saes_cases import D_SAE, make_cfg, make_state, write_folder
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from emosae.errors import UserError
-from emosae.features import cached_extract, encode_tokens, extract, model_fingerprint, reading_key, text_items
 from emosae.features import cache as cache_module
+from emosae.features import cached_extract, encode_tokens, extract, model_fingerprint, reading_key, text_items
 from emosae.models import Site
 from emosae.saes import SparseAutoencoder
 
@@ -35,13 +35,18 @@ def tokenizer() -> Any:
 @pytest.fixture(scope="module")
 def model() -> Any:
     torch.manual_seed(0)
-    config = tf.GPT2Config(vocab_size=len(WORDS), n_embd=16, n_layer=3, n_head=2, n_positions=32, bos_token_id=2)
+    config = tf.GPT2Config(
+        vocab_size=len(WORDS), n_embd=16, n_layer=3, n_head=2, n_positions=32, bos_token_id=2
+    )
     return tf.GPT2LMHeadModel(config).eval()
 
 
 def sae_at(layer: int, folder: Path, *, prepend_bos: bool = True) -> SparseAutoencoder:
     cfg = make_cfg("jumprelu")
-    cfg["metadata"] = cfg["metadata"] | {"hook_name": f"blocks.{layer}.hook_resid_post", "prepend_bos": prepend_bos}
+    cfg["metadata"] = cfg["metadata"] | {
+        "hook_name": f"blocks.{layer}.hook_resid_post",
+        "prepend_bos": prepend_bos,
+    }
     return SparseAutoencoder.load_from_disk(write_folder(folder, cfg, make_state("jumprelu", seed=layer)))
 
 
@@ -120,12 +125,16 @@ def test_unknown_words_are_marked(model: Any, tokenizer: Any, saes: dict[Site, S
     assert reading.features.items["unknown"].to_list() == [False, True, True]
 
 
-def test_no_items_give_an_empty_matrix(model: Any, tokenizer: Any, saes: dict[Site, SparseAutoencoder]) -> None:
+def test_no_items_give_an_empty_matrix(
+    model: Any, tokenizer: Any, saes: dict[Site, SparseAutoencoder]
+) -> None:
     reading = extract(model, tokenizer, saes, text_items([]))[next(iter(saes))]
     assert reading.features.shape == (0, D_SAE)
 
 
-def test_saes_that_disagree_about_bos_are_refused(model: Any, tokenizer: Any, cache: Path, tmp_path: Path) -> None:
+def test_saes_that_disagree_about_bos_are_refused(
+    model: Any, tokenizer: Any, cache: Path, tmp_path: Path
+) -> None:
     pair = [sae_at(0, tmp_path / "a"), sae_at(1, tmp_path / "b", prepend_bos=False)]
     with pytest.raises(UserError, match="disagree about the beginning-of-sequence token"):
         extract(model, tokenizer, {sae.site: sae for sae in pair}, text_items(TEXTS))

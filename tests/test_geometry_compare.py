@@ -18,7 +18,7 @@ from emosae.geometry import Comparator, Dissimilarity, compare, compute_rdm, con
 from emosae.geometry.bootstrap import (
     bootstrap_scores,
     draw_multiplicities,
-    percentile_interval,
+    fisher_interval,
     weighted_ranks,
 )
 from emosae.geometry.ceiling import mean_rdm, mean_rdm_ceiling, noise_ceiling
@@ -265,8 +265,21 @@ def test_bootstrap_samples_have_three_concepts_at_least() -> None:
     assert ((counts > 0).sum(axis=1) == 3).all()
 
 
-def test_percentile_interval_leaves_out_undefined_samples() -> None:
-    samples = np.array([np.r_[np.arange(101.0), np.nan], np.full(102, np.nan)])
-    low, high = percentile_interval(samples, 0.9)
-    np.testing.assert_allclose(low, [5, np.nan])
-    np.testing.assert_allclose(high, [95, np.nan])
+def test_interval_is_fishers_for_a_normal_sample_of_z() -> None:
+    """With the standard error that theory gives z, 1/sqrt(n - 3), the interval is the textbook one but for t."""
+    n, r = 403, 0.6
+    z = np.arctanh(r) + stats.norm.ppf((np.arange(2000) + 0.5) / 2000) / np.sqrt(n - 3)
+    low, high = fisher_interval(np.array(r), np.tanh(z), n, 0.9)
+    expected = np.tanh(np.arctanh(r) + np.array([-1, 1]) * stats.norm.ppf(0.95) / np.sqrt(n - 3))
+    np.testing.assert_allclose([low, high], expected, atol=1e-3)
+    wide = fisher_interval(np.array(r), np.tanh(z), 5, 0.9)
+    assert wide[0] < low < high < wide[1], "few concepts: Student's t"
+
+
+def test_interval_leaves_out_undefined_samples_and_stays_in_bounds() -> None:
+    samples = np.array([[0.1, 0.3, np.nan], [np.nan, np.nan, np.nan], [1.0, 1.0, 0.9]])
+    low, high = fisher_interval(np.array([0.2, 0.2, 1.0]), samples, 10)
+    expected = fisher_interval(np.array(0.2), np.array([0.1, 0.3]), 10)
+    np.testing.assert_allclose([low[0], high[0]], expected)
+    assert np.isnan([low[1], high[1]]).all()
+    assert -1 <= low[2] < high[2] <= 1

@@ -12,7 +12,7 @@ from scipy.spatial.distance import pdist
 
 from emosae.geometry import compute_rdm
 from emosae.geometry.axes import correlate_axes
-from emosae.geometry.bootstrap import bootstrap_scores, draw_multiplicities, percentile_interval
+from emosae.geometry.bootstrap import bootstrap_scores, draw_multiplicities, fisher_interval
 from emosae.geometry.compare import mean_over_raters
 from emosae.geometry.permutation import label_permutations, mantel_test
 from emosae.geometry.procrustes import procrustes_test
@@ -87,7 +87,7 @@ def test_bootstrap_interval_covers(signal: float, n_trials: int) -> None:
     for _ in range(n_trials):
         rdms, raters = world(27)
         samples = bootstrap_scores(rdms, raters, "rho-a", draw_multiplicities(27, 400, rng))
-        low, high = percentile_interval(samples)
+        low, high = fisher_interval(mean_over_raters(rdms, raters), samples, 27)
         covered.append(bool(low[0] <= truth <= high[0]))
     margin = 3 * np.sqrt(0.05 * 0.95 / n_trials)
     assert 0.93 - margin <= np.mean(covered) <= 0.97 + margin

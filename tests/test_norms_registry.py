@@ -138,10 +138,10 @@ def test_cache_of_a_checkout_and_of_an_installed_package(tmp_path, monkeypatch):
 
 def test_shallowest_file_wins_and_hidden_folders_do_not_count(tmp_path):
     entry = NormEntry(name="x", file="x.csv")
-    for place in (".trash", "b/c", "z"):
+    for place in (".trash", "b/c", "m", "z/c"):
         (tmp_path / place).mkdir(parents=True)
         (tmp_path / place / "x.csv").touch()
-    assert locate(entry, [tmp_path]) == tmp_path / "z" / "x.csv"
+    assert locate(entry, [tmp_path]) == tmp_path / "m" / "x.csv"
 
 
 def test_file_with_the_right_checksum_wins_over_an_earlier_one(tmp_path):

@@ -187,9 +187,8 @@ def test_planted_facts_hold_in_the_text() -> None:
     world = load_world()
     assert facts["shared bodily signs"]["emotion"] == "excitement"
     heart = world.emotions["fear"].body[0].zh.replace("{P}", "")
-    thrilled = "".join(
-        p.text for p in passages("f", 300, layout=Layout.ZH, kind=Kind.EMOTIONAL, emotion="excitement")
-    )
+    asked = {"layout": Layout.ZH, "kind": Kind.EMOTIONAL}
+    thrilled = "".join(p.text for p in passages("f", 300, emotion="excitement", **asked))
     assert heart in thrilled
     assert facts["a word of one language"]["detail"] == "委屈"
     sad = "".join(p.text for p in passages("f", 300, emotion="sadness", **asked))

@@ -11,7 +11,15 @@ from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 
 from emosae.errors import UserError
-from emosae.ratings import Scaling, Transform, assign_folds, inner_folds, nested_ridge, penalty_grid, ridge_path
+from emosae.ratings import (
+    Scaling,
+    Transform,
+    assign_folds,
+    inner_folds,
+    nested_ridge,
+    penalty_grid,
+    ridge_path,
+)
 from emosae.ratings import nested as nested_module
 from emosae.ratings import ridge as ridge_module
 from emosae.ratings.design import as_design, transform_features
@@ -69,10 +77,10 @@ def test_path_equals_sklearn_on_2000_words() -> None:
     x = features(2000, 3000, density=0.02)
     y = ratings(x)
     variance = float(x.toarray().var(axis=0).sum())
-    penalties = penalty_grid(1e-3, 1e4, 20) * variance
+    penalties = penalty_grid(1e-2, 1e4, 5) * variance
     path = ridge_path(x, y, penalties, tolerance=1e-6)
     full = x.toarray().astype(float)
-    for index in (0, 6, 10, 14, 19):
+    for index in range(5):
         exact = Ridge(alpha=penalties[index], solver="cholesky").fit(full, y)
         fitted = full @ path.weights[index] + path.intercepts[index]
         assert worst(fitted, exact.predict(full)) < 1e-4
@@ -91,7 +99,9 @@ def test_path_scales_columns_as_standard_scaler_does(solver: str) -> None:
 def test_krylov_is_used_where_words_and_columns_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
     used = []
     monkeypatch.setattr(ridge_module, "KrylovSolver", lambda *a: used.append("krylov") or KrylovSolver(*a))
-    monkeypatch.setattr(ridge_module, "SpectralSolver", lambda *a: used.append("spectral") or SpectralSolver(*a))
+    monkeypatch.setattr(
+        ridge_module, "SpectralSolver", lambda *a: used.append("spectral") or SpectralSolver(*a)
+    )
     for shape in ((1100, 1100), (1100, 20), (60, 1100)):
         x = features(*shape, density=0.02)
         ridge_path(x, ratings(x), [100.0])
@@ -146,7 +156,12 @@ def test_columns_that_are_empty_or_constant_get_no_weight(solver: str) -> None:
 
 
 def plain_nested(
-    x: np.ndarray, y: np.ndarray, outer: np.ndarray, inner: list[np.ndarray], grid: np.ndarray, scaling: Scaling
+    x: np.ndarray,
+    y: np.ndarray,
+    outer: np.ndarray,
+    inner: list[np.ndarray],
+    grid: np.ndarray,
+    scaling: Scaling,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The same procedure, spelt out with scikit-learn and no shortcut."""
     predicted = np.empty_like(y)
@@ -177,7 +192,9 @@ def plain_nested(
 
 @pytest.mark.parametrize("scaling", list(Scaling))
 @pytest.mark.parametrize("shape", [(160, 25), (160, 260)])
-def test_nested_equals_a_plain_loop_over_sklearn(solver: str, scaling: Scaling, shape: tuple[int, int]) -> None:
+def test_nested_equals_a_plain_loop_over_sklearn(
+    solver: str, scaling: Scaling, shape: tuple[int, int]
+) -> None:
     x = features(*shape, density=0.2)
     y = ratings(x)
     groups = np.arange(len(y)) // 2
@@ -234,8 +251,9 @@ def test_noise_predicts_nothing_and_takes_a_large_penalty(solver: str, seed: int
     y = np.random.default_rng(seed).standard_normal((500, 2))
     outer = assign_folds(np.arange(500), 10, seed)
     fit = nested_ridge(x, y, outer, inner_folds(np.arange(500), outer, 5, seed), penalty_grid(1e-4, 1e4, 20))
+    mean = np.stack([y[outer != fold].mean(axis=0) for fold in range(10)])[outer]
     for target in range(2):
-        assert abs(np.corrcoef(fit.predicted[:, target], y[:, target])[0, 1]) < 0.15
+        assert abs(np.corrcoef((fit.predicted - mean)[:, target], (y - mean)[:, target])[0, 1]) < 0.15
     assert np.median(fit.relative) > 10
 
 
@@ -261,13 +279,17 @@ def test_an_answer_at_the_edge_of_the_grid_is_said(caplog: pytest.LogCaptureFixt
     x = features(300, 20, density=0.5)
     y = ratings(x, noise=0.0)
     outer = assign_folds(np.arange(300), 5, 0)
-    nested_ridge(x, y, outer, inner_folds(np.arange(300), outer, 3, 0), penalty_grid(1, 100, 5), name="features")
+    nested_ridge(
+        x, y, outer, inner_folds(np.arange(300), outer, 3, 0), penalty_grid(1, 100, 5), name="features"
+    )
     assert "features: the smallest penalty was best in 5 of 5 folds" in caplog.text
 
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 1000), st.floats(-50, 50), st.floats(0.01, 100))
-def test_ratings_on_another_scale_give_the_same_prediction_on_it(seed: int, shift: float, factor: float) -> None:
+def test_ratings_on_another_scale_give_the_same_prediction_on_it(
+    seed: int, shift: float, factor: float
+) -> None:
     x = features(60, 80, density=0.2, seed=seed)
     y = ratings(x, seed=seed)
     outer = assign_folds(np.arange(60), 3, seed)

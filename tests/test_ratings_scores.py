@@ -19,11 +19,24 @@ def test_scores_equal_scipy_and_sklearn() -> None:
     rng = np.random.default_rng(0)
     y = rng.integers(1, 9, 200) + 0.0  # with ties
     p = 0.5 * y + rng.standard_normal(200)
-    scores = score_predictions(y, p)
+    scores = score_predictions(y, p, np.full(200, y.mean()))
     assert scores.r == pytest.approx(stats.pearsonr(y, p).statistic, abs=1e-12)
     assert scores.rho == pytest.approx(stats.spearmanr(y, p).statistic, abs=1e-12)
     assert scores.r2 == pytest.approx(r2_score(y, p), abs=1e-12)
     assert scores.rmse == pytest.approx(root_mean_squared_error(y, p), abs=1e-12)
+
+
+def test_scores_are_of_deviations_from_the_training_mean() -> None:
+    y, p, base = (
+        np.array([1.0, 2.0, 7.0, 9.0]),
+        np.array([2.0, 3.0, 5.0, 6.0]),
+        np.array([1.0, 1.0, 6.0, 6.0]),
+    )
+    scores = score_predictions(y, p, base)
+    assert scores.r == pytest.approx(stats.pearsonr([0, 1, 1, 3], [1, 2, -1, 0]).statistic)
+    assert scores.rho == pytest.approx(stats.spearmanr([0, 1, 1, 3], [1, 2, -1, 0]).statistic)
+    assert scores.r2 == pytest.approx(1 - 15 / 11)
+    assert scores.rmse == pytest.approx(np.sqrt(15 / 4))
 
 
 @given(st.lists(st.integers(-50, 50), min_size=3, max_size=40), st.integers(0, 99))
@@ -127,7 +140,9 @@ def test_paired_bootstrap_p_is_uniform_under_the_null() -> None:
         y = rng.standard_normal(150)
         p = y[:, None] + 1.5 * rng.standard_normal((150, 2))
         drawn = bootstrap_pearson(y, p, n_resamples=300, seed=trial)
-        ps.append(paired_bootstrap(pearson(y, p[:, 0]) - pearson(y, p[:, 1]), drawn[:, 0] - drawn[:, 1], 0.95).p)
+        ps.append(
+            paired_bootstrap(pearson(y, p[:, 0]) - pearson(y, p[:, 1]), drawn[:, 0] - drawn[:, 1], 0.95).p
+        )
     assert 0.02 < np.mean(np.array(ps) <= 0.05) < 0.09
     assert stats.kstest(ps, "uniform").pvalue > 0.001
 

@@ -194,6 +194,16 @@ def test_sites() -> None:
     nowhere = SparseAutoencoder.from_state_dict(make_cfg("standard", metadata={}), make_state("standard"))
     with pytest.raises(UserError, match="does not say where it reads"):
         _ = nowhere.site
+    by_module = make_cfg("standard", metadata={"hook_name": "odd", "hf_hook_name": "model.layers.4"})
+    parsed = SparseAutoencoder.from_state_dict(by_module, make_state("standard")).site
+    assert parsed == sites.Site.parse("blocks.4.hook_resid_post")
+    one_end = make_cfg("transcoder")
+    one_end["metadata"] |= {"hook_name_out": None, "hf_hook_name": "model.layers.4"}
+    with pytest.raises(UserError, match=r"does not say where it writes\. Add metadata\.hook_name_out"):
+        _ = SparseAutoencoder.from_state_dict(one_end, make_state("transcoder")).site_out
+    odd = make_cfg("standard", metadata={"hook_name": "odd"})
+    with pytest.raises(UserError, match="odd"):
+        _ = SparseAutoencoder.from_state_dict(odd, make_state("standard")).site
     head = make_cfg("standard")
     head["metadata"]["hook_head_index"] = 3
     with pytest.raises(UserError, match="attention head 3 alone"):

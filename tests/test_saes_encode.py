@@ -174,8 +174,9 @@ def test_low_precision_weights_are_widened_in_parts() -> None:
     sae = make_sae("jumprelu").to(dtype="bfloat16")
     x = activations(30)
     encoder = sae._encoder(sae.W_enc_rows, sae.vectors)
-    assert _tile(sae.W_enc_rows, 4 * 16 * 5) == (16, 5)  # five rows of weights, or 16 x 5 pre-activations
-    assert _tile(sae.W_enc_rows.float(), 4 * 16 * 5) == (80, 1)
+    W, buffer_bytes = torch.empty(1000, 2048), 4 * 256 * 100
+    assert _tile(W, buffer_bytes) == (256, 100)
+    assert _tile(W.bfloat16(), buffer_bytes) == (256 * 100 // 12, 12)  # 12 rows of 2,048 fill the buffer
     in_parts = encode_rows(x, sae.cfg, sae.b_dec, encoder, buffer_bytes=4 * 16 * 5)
     assert_close(in_parts.to_dense(), sae.encode(x).to_dense(), atol=1e-5, rtol=1e-5)
 

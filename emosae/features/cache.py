@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from emosae.models import Site
 from emosae.paths import cache_root
 from emosae.saes import SparseAutoencoder
 
-__all__ = ["cached_extract", "model_fingerprint", "reading_key"]
+__all__ = ["cached_extract", "list_readings", "model_fingerprint", "prune_readings", "reading_key"]
 
 log = logging.getLogger(__name__)
 _FORMAT = 1  # raised when what extraction computes changes
@@ -42,7 +43,9 @@ def model_fingerprint(model: Any, tokenizer: Any) -> str:
         32 hexadecimal digits.
     """
     digest = hashlib.blake2b(digest_size=16)
-    settings = {k: v for k, v in model.config.to_dict().items() if k not in {"_name_or_path", "transformers_version"}}
+    settings = {
+        k: v for k, v in model.config.to_dict().items() if k not in {"_name_or_path", "transformers_version"}
+    }
     digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
     digest.update(tokenizer.backend_tokenizer.to_str().encode())
     weights = list(model.state_dict().items())
@@ -51,13 +54,17 @@ def model_fingerprint(model: Any, tokenizer: Any) -> str:
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         flat = tensor.detach().reshape(-1)
         if not whole:
-            digest.update(str(float(flat.double().sum() if flat.numel() < 2**24 else flat.float().sum())).encode())
+            digest.update(
+                str(float(flat.double().sum() if flat.numel() < 2**24 else flat.float().sum())).encode()
+            )
             flat = flat[:: max(1, flat.numel() // _SAMPLE)]
         digest.update(flat.contiguous().cpu().view(torch.uint8).numpy().data if flat.numel() else b"")
     return digest.hexdigest()
 
 
-def reading_key(model_id: str, sae: SparseAutoencoder, items: pl.DataFrame, options: Mapping[str, Any]) -> str:
+def reading_key(
+    model_id: str, sae: SparseAutoencoder, items: pl.DataFrame, options: Mapping[str, Any]
+) -> str:
     """Name a reading by everything that determines its numbers.
 
     Args:
@@ -70,7 +77,9 @@ def reading_key(model_id: str, sae: SparseAutoencoder, items: pl.DataFrame, opti
         32 hexadecimal digits.
     """
     digest = hashlib.blake2b(digest_size=16)
-    about = {"format": _FORMAT, "model": model_id, "sae": sae.fingerprint, "site": str(sae.site)} | dict(options)
+    about = {"format": _FORMAT, "model": model_id, "sae": sae.fingerprint, "site": str(sae.site)} | dict(
+        options
+    )
     digest.update(json.dumps(about, sort_keys=True, default=str).encode())
     digest.update(json.dumps(items.schema, default=str).encode())
     digest.update(items.write_ndjson().encode("utf-8", "surrogatepass"))
@@ -104,9 +113,13 @@ def cached_extract(
         For each site its `Reading`.
     """
     precision = {"dtype": str(model.dtype), "device": model.device.type}
-    root = cache_root() / "features"
-    folders = {site: root / reading_key(model_id, sae, items, options | precision) for site, sae in saes.items()}
-    readings = {site: _load(folder) for site, folder in folders.items() if use_cache and (folder / "done").is_file()}
+    root = _root()
+    folders = {
+        site: root / reading_key(model_id, sae, items, options | precision) for site, sae in saes.items()
+    }
+    readings = {
+        site: _load(folder) for site, folder in folders.items() if use_cache and (folder / "done").is_file()
+    }
     missing = {site: sae for site, sae in saes.items() if site not in readings}
     if missing:
         made = extract(model, tokenizer, missing, items, step=step, **options)
@@ -135,3 +148,26 @@ def _load(folder: Path) -> Reading:
     files = sorted(folder.glob("dense_*.npy"))
     dense = {path.stem.removeprefix("dense_"): np.load(path, mmap_mode="r") for path in files}
     return Reading(features=FeatureMatrix.load(folder), dense=dense)
+
+
+def _root() -> Path:
+    return cache_root() / "features"
+
+
+def list_readings() -> list[tuple[str, int, str, Path]]:
+    """List the readings in the cache: their kind, number of items, SAE and site, and folder."""
+    found = []
+    for folder in sorted(path.parent for path in _root().glob("*/done")):
+        matrix = FeatureMatrix.load(folder)
+        found.append(("reading", len(matrix), f"{matrix.sae} {matrix.site}", folder))
+    return found
+
+
+def prune_readings() -> int:
+    """Remove readings that were stopped before their end, and count them."""
+    unfinished = [path for path in _root().glob("*") if path.is_dir() and not (path / "done").is_file()]
+    for folder in unfinished:
+        shutil.rmtree(folder)
+    for lock in _root().glob("*.lock"):
+        lock.unlink()
+    return len(unfinished)

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 import scipy.sparse as sp
-import torch
 
 from emosae.errors import UserError
 from emosae.features.matrix import FeatureMatrix, group_rows, mean_by
@@ -45,7 +44,8 @@ class Reading:
     def take(self, rows: np.ndarray) -> Reading:
         """Keep the rows of a boolean mask."""
         return Reading(
-            features=self.features.take(rows), dense={name: values[rows] for name, values in self.dense.items()}
+            features=self.features.take(rows),
+            dense={name: values[rows] for name, values in self.dense.items()},
         )
 
     def aggregate(self, by: list[str]) -> Reading:
@@ -61,7 +61,9 @@ def text_items(texts: Sequence[str]) -> pl.DataFrame:
     if isinstance(texts, str):
         raise UserError('The texts must be a list of strings, got one string. Write ["..."] around it.')
     table = pl.DataFrame({"text": list(texts)}, schema={"text": pl.String})
-    return table.with_columns(pl.lit(0).alias("start"), pl.col("text").str.len_chars().cast(pl.Int64).alias("end"))
+    return table.with_columns(
+        pl.lit(0).alias("start"), pl.col("text").str.len_chars().cast(pl.Int64).alias("end")
+    )
 
 
 def extract(
@@ -135,7 +137,9 @@ def extract(
             csr=csr, items=table, site=str(site), sae=sae.name, fingerprint=sae.fingerprint, metadata=about
         )
         extra = {name: rows.values() for name, rows in dense[site].items()}
-        readings[site] = Reading(features=features, dense=extra | ({"embedding": embedding.values()} if baselines else {}))
+        readings[site] = Reading(
+            features=features, dense=extra | ({"embedding": embedding.values()} if baselines else {})
+        )
     return readings
 
 
@@ -179,7 +183,12 @@ def encode_tokens(
         stacked = parts[site] or [sp.csr_array((0, sae.cfg.d_sae), dtype=np.float32)]
         csr = sp.csr_array(sp.vstack(stacked, format="csr", dtype=np.float32))[order]
         matrices[site] = FeatureMatrix(
-            csr=csr, items=table, site=str(site), sae=sae.name, fingerprint=sae.fingerprint, metadata={"pooling": None}
+            csr=csr,
+            items=table,
+            site=str(site),
+            sae=sae.name,
+            fingerprint=sae.fingerprint,
+            metadata={"pooling": None},
         )
     return matrices
 
@@ -201,7 +210,11 @@ class _Rows:
 
 
 def _tokens(
-    model: Any, tokenizer: Any, saes: Mapping[Site, SparseAutoencoder], items: pl.DataFrame, max_length: int | None
+    model: Any,
+    tokenizer: Any,
+    saes: Mapping[Site, SparseAutoencoder],
+    items: pl.DataFrame,
+    max_length: int | None,
 ) -> TokenizedItems:
     asked = {sae.cfg.prepend_bos for sae in saes.values()}
     if len(asked) > 1:

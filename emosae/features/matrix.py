@@ -93,7 +93,9 @@ class FeatureMatrix:
         """
         missing = [name for name in by if name not in self.items.columns]
         if missing:
-            raise UserError(f"The items have no column {missing[0]!r}. They have: {', '.join(self.items.columns)}.")
+            raise UserError(
+                f"The items have no column {missing[0]!r}. They have: {', '.join(self.items.columns)}."
+            )
         group, keys = group_rows(self.items, by)
         return dataclasses.replace(self, csr=sp.csr_array(mean_by(group, keys.height) @ self.csr), items=keys)
 
@@ -106,7 +108,12 @@ class FeatureMatrix:
             for part in _PARTS:
                 np.save(temporary / f"{part}.npy", getattr(self.csr, part))
             self.items.write_parquet(temporary / "items.parquet")
-            about = {"shape": list(self.csr.shape), "site": self.site, "sae": self.sae, "fingerprint": self.fingerprint}
+            about = {
+                "shape": list(self.csr.shape),
+                "site": self.site,
+                "sae": self.sae,
+                "fingerprint": self.fingerprint,
+            }
             text = json.dumps(about | {"metadata": self.metadata}, ensure_ascii=False, indent=1)
             (temporary / "matrix.json").write_text(text, encoding="utf-8")
             temporary.chmod(0o755)
@@ -126,7 +133,9 @@ class FeatureMatrix:
         folder = Path(folder)
         about_file = folder / "matrix.json"
         if not about_file.is_file():
-            raise MissingFileError.at("A feature matrix", folder, "Name a folder that FeatureMatrix.save wrote.")
+            raise MissingFileError.at(
+                "A feature matrix", folder, "Name a folder that FeatureMatrix.save wrote."
+            )
         about = json.loads(about_file.read_text(encoding="utf-8"))
         data, indices, indptr = (np.load(folder / f"{part}.npy", mmap_mode="r") for part in _PARTS)
         csr = sp.csr_array((data, indices, indptr), shape=tuple(about["shape"]))
@@ -148,7 +157,9 @@ def group_rows(items: pl.DataFrame, by: list[str]) -> tuple[np.ndarray, pl.DataF
     """
     keys = items.group_by(by, maintain_order=True).agg(pl.len().alias("n_readings"))
     numbered = keys.with_row_index("_group").select([*by, "_group"])
-    group = items.select(by).join(numbered, on=by, how="left", nulls_equal=True, maintain_order="left")["_group"]
+    group = items.select(by).join(numbered, on=by, how="left", nulls_equal=True, maintain_order="left")[
+        "_group"
+    ]
     return group.to_numpy().astype(np.int64), keys
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import Enum
+from enum import StrEnum
 
 import numpy as np
 import scipy.sparse as sp
@@ -14,7 +14,7 @@ from emosae.features.matrix import mean_by
 __all__ = ["Pooling", "pool_dense", "pool_sparse"]
 
 
-class Pooling(str, Enum):
+class Pooling(StrEnum):
     """How the tokens of an item become one row."""
 
     MEAN = "mean"

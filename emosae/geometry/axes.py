@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.spatial.distance import squareform
-from scipy.stats import t as student
 
-from emosae.geometry.bootstrap import draw_multiplicities
+from emosae.geometry.bootstrap import draw_multiplicities, fisher_interval
 from emosae.geometry.permutation import Permutations, permutation_p
 
 if TYPE_CHECKING:
@@ -91,9 +90,7 @@ def correlate_axes(
 ) -> AxisCorrelation:
     """Correlate each axis with an attribute such as valence.
 
-    The interval is Fisher's z of r plus and minus Student's t (n - 2 degrees of freedom) times the bootstrap
-    standard error of z over the concepts, the axes held fixed. For n of 15 to 27 it covers 92 to 96 % of the
-    time on normal data, nearer to the nominal 95 % than the percentile and the BCa interval (88 to 94 %).
+    The interval is that of `fisher_interval`, from a bootstrap of the concepts with the axes held fixed.
 
     Args:
         coordinates: Axes as columns; a constant one has no correlation (NaN).
@@ -107,7 +104,7 @@ def correlate_axes(
     r = axes.T @ values
     null = np.abs(axes.T @ values[permutations.orders].T)
     best = np.broadcast_to(np.fmax.reduce(null, axis=0), null.shape)
-    low, high = _fisher_interval(axes, values, r, n_bootstrap, confidence, seed)
+    low, high = _interval(axes, values, r, n_bootstrap, confidence, seed)
     turn = np.where(r < 0, -1.0, 1.0)
     return AxisCorrelation(
         r=np.abs(r),
@@ -118,7 +115,7 @@ def correlate_axes(
     )
 
 
-def _fisher_interval(
+def _interval(
     axes: np.ndarray,
     values: np.ndarray,
     r: np.ndarray,
@@ -133,13 +130,8 @@ def _fisher_interval(
     mean_axes, mean_values = counts @ axes, (counts @ values)[:, None]
     covariance = counts @ (axes * values[:, None]) - mean_axes * mean_values
     variance = (counts @ axes**2 - mean_axes**2) * (counts @ values**2 - mean_values[:, 0] ** 2)[:, None]
-    # The bootstrap may draw only two or three points and then r = 1: z is kept finite.
-    limit = 1 - 1e-6
-    resampled = np.clip(covariance / np.sqrt(np.maximum(variance, 1e-30)), -limit, limit)
-    error = np.arctanh(resampled).std(axis=0, ddof=1)
-    reach = student.ppf((1 + confidence) / 2, n - 2) * error
-    z = np.arctanh(np.clip(r, -limit, limit))
-    return np.tanh(z - reach), np.tanh(z + reach)
+    resampled = covariance / np.sqrt(np.where(variance > 1e-30, variance, np.nan))
+    return fisher_interval(r, resampled.T, n, confidence)
 
 
 def _from_inner_products(inner: np.ndarray, n_axes: int) -> Axes:

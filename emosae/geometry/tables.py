@@ -10,7 +10,7 @@ import polars as pl
 from scipy.spatial.distance import pdist
 
 from emosae.geometry.axes import Axes, classical_mds, correlate_axes, principal_components
-from emosae.geometry.bootstrap import bootstrap_scores, draw_multiplicities, percentile_interval
+from emosae.geometry.bootstrap import bootstrap_scores, draw_multiplicities, fisher_interval
 from emosae.geometry.ceiling import mean_rdm, mean_rdm_ceiling, noise_ceiling
 from emosae.geometry.compare import compare, mean_over_raters
 from emosae.geometry.config import GeometryConfig
@@ -94,8 +94,8 @@ def rsa_table(spaces: Spaces, human: Human, roles: Mapping[str, str], config: Ge
         pooled = compare(rdms, average, comparator)[:, 0]
         p, p_max = _permuted(rdms, human.raters, comparator, permutations, np.array(role) == "model")
         p_pooled, _ = _permuted(rdms, average, comparator, permutations, np.zeros(len(rdms), dtype=bool))
-        ci_low, ci_high = _interval(rdms, human.raters, comparator, counts, config)
-        pooled_low, pooled_high = _interval(rdms, average, comparator, counts, config)
+        ci_low, ci_high = _interval(own, rdms, human.raters, comparator, counts, config)
+        pooled_low, pooled_high = _interval(pooled, rdms, average, comparator, counts, config)
         ceiling_mean = mean_rdm_ceiling(human.raters, comparator, seed=config.seed)
         common = {
             "comparator": str(comparator),
@@ -147,7 +147,7 @@ def between_table(spaces: Spaces, config: GeometryConfig) -> pl.DataFrame:
         p = permutation_p(
             score(others, aim), mantel_null(others, aim, permutations), exact=permutations.exact
         )
-        low, high = _interval(others, one, comparator, counts, config)
+        low, high = _interval(similarity, others, one, comparator, counts, config)
         for at, other in enumerate(names[index + 1 :]):
             rows.append((name, other, str(comparator), similarity[at], low[at], high[at], p[at], n))
     schema = {
@@ -293,8 +293,14 @@ def _permuted(
 
 
 def _interval(
-    rdms: np.ndarray, raters: np.ndarray, comparator: str, counts: np.ndarray | None, config: GeometryConfig
+    estimate: np.ndarray,
+    rdms: np.ndarray,
+    raters: np.ndarray,
+    comparator: str,
+    counts: np.ndarray | None,
+    config: GeometryConfig,
 ) -> tuple[np.ndarray, np.ndarray]:
     if counts is None:
         return np.full(len(rdms), np.nan), np.full(len(rdms), np.nan)
-    return percentile_interval(bootstrap_scores(rdms, raters, comparator, counts), config.confidence)
+    samples = bootstrap_scores(rdms, raters, comparator, counts)
+    return fisher_interval(estimate, samples, counts.shape[1], config.confidence)

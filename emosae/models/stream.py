@@ -159,7 +159,8 @@ def _run(
     waiting = plan[::-1]
     while waiting:
         rows = waiting.pop()
-        batch, device = None, input_device(model)
+        device = input_device(model)
+        batch = None  # lets go of the one before, which would live through this pass
         try:
             batch = _forward(model, tokens, located, rows, embeddings, pad_id, device)
         except torch.OutOfMemoryError as error:
@@ -181,7 +182,6 @@ def _run(
         record.tokens += int(tokens.lengths[rows].sum())
         record.padded_tokens += batch.ids.numel()
         yield batch
-        del batch  # or it would live through the next forward pass
 
 
 def _forward(

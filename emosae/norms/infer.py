@@ -128,7 +128,7 @@ def _best_split(text: str, path: Path, styles: list[tuple[str, str]]) -> tuple[S
         except UserError:
             continue
         width, n_rows = len(sheet.header), len(sheet.rows) + len(sheet.odd)
-        if width < 2 or not n_rows:
+        if not n_rows:
             continue
         # Rows of one cell only speak against a split: another delimiter, or a quote that swallows.
         whole = sum(any(cell.strip() for cell in row[1:]) for row in sheet.rows)

@@ -43,7 +43,9 @@ def run(config: Config, stage: str, folder: RunFolder) -> list[str]:
     Returns:
         The lines to print at the end: the headline numbers, then the report's path.
     """
-    inputs = load_inputs(config, need_ratings=stage == "ratings", need_human=stage in {"geometry", "run", "report"})
+    inputs = load_inputs(
+        config, need_ratings=stage == "ratings", need_human=stage in {"geometry", "run", "report"}
+    )
     study = Study(config, inputs)
     plan = [each for each in PLANS[stage] if each != "ratings" or inputs.ratings]
     notes = list(inputs.notes)
@@ -53,7 +55,8 @@ def run(config: Config, stage: str, folder: RunFolder) -> list[str]:
     results = {}
     for each in plan:
         results[each] = getattr(study, attributes[each])
-        folder.finish_stage(each, lambda each=each: save_result(folder.folder, each, results[each]))
+        save_result(folder.folder, each, results[each])
+        folder.finish_stage(each)
         log.info("%s: done", each)
     coverage = {"concepts": next(iter(results["features"].values())).coverage.to_dicts()}
     if study.rating_coverage is not None:
@@ -63,14 +66,17 @@ def run(config: Config, stage: str, folder: RunFolder) -> list[str]:
         "inputs": {
             "name": study.lens.name,
             "model": study.model_id,
-            "saes": {str(site): {"name": sae.name, "fingerprint": sae.fingerprint} for site, sae in study.lens.saes.items()},
+            "saes": {
+                str(site): {"name": sae.name, "fingerprint": sae.fingerprint}
+                for site, sae in study.lens.saes.items()
+            },
             "human": sources(inputs),
         },
         "coverage": coverage,
         "notes": notes,
         "headline": lines,
     }
-    folder.write_manifest()
+    folder.complete()
     return [*lines, f"report: {redraw(folder.folder)}"]
 
 
@@ -87,7 +93,9 @@ def select_for_lens(lens: Lens, site: Site, language: str) -> Selection:
     from emosae.features import model_fingerprint
     from emosae.pipeline.readings import read_words
 
-    config = compose(["preset=custom", f"concepts={lens.concepts}", f"language=[{language}]", "model.name=unused"])
+    config = compose(
+        ["preset=custom", f"concepts={lens.concepts}", f"language=[{language}]", "model.name=unused"]
+    )
     inputs = load_inputs(config, need_ratings=False, need_human=False)
     readings, _ = read_words(
         lens,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -52,7 +53,11 @@ def _selection(selection: Any) -> list[str]:
 
 
 def _geometry(geometry: Any) -> list[str]:
-    rsa = geometry.rsa.filter(pl.col("comparator") == geometry.comparator) if geometry.rsa.height else geometry.rsa
+    rsa = (
+        geometry.rsa.filter(pl.col("comparator") == geometry.comparator)
+        if geometry.rsa.height
+        else geometry.rsa
+    )
     if not rsa.height:
         return []
     scores = dict(rsa.select("space", "score").iter_rows())
@@ -107,7 +112,7 @@ def _language(end: str) -> str:
 
 
 def _number(value: float | None) -> str:
-    if value is None or value != value:  # a missing number is said to be missing, never shown as zero
+    if value is None or math.isnan(value):  # missing is said to be missing, never shown as zero
         return "not computed"
     text = f"{value:.3f}"
     return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text

@@ -69,7 +69,9 @@ def load_inputs(config: Config, *, need_ratings: bool, need_human: bool) -> Inpu
                 )
             human = load_similarity(entry)
         elif entry.language not in config.language:
-            notes.append(f"{name} holds {entry.language} words and the study reads {', '.join(config.language)}: left out.")
+            notes.append(
+                f"{name} holds {entry.language} words and the study reads {', '.join(config.language)}: left out."
+            )
         elif entry.language in ratings:
             raise UserError(
                 f"Ratings of {entry.language} words are given twice, by {ratings[entry.language].name} and {name}. "
@@ -84,7 +86,9 @@ def load_inputs(config: Config, *, need_ratings: bool, need_human: bool) -> Inpu
             "Add one, for example norms=[warriner]; `emosae norms list` shows what there is."
         )
     if need_human and human is None:
-        notes.append("No human similarity judgements are named in norms, so geometry compares the model with itself only.")
+        notes.append(
+            "No human similarity judgements are named in norms, so geometry compares the model with itself only."
+        )
     if human is not None:
         others = [language for language in config.language if language != human.language]
         if others and human.language:

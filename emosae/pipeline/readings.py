@@ -88,8 +88,12 @@ def read_words(
             missing = lost.filter(pl.col("language") == language)["word"]
             counted = coverage(own, missing, config.min_coverage, name=name)
             known.append(counted.select(pl.lit(name).alias("set"), pl.all()))
-    keep = table.with_row_index("row").join(lost, on=["language", "word"], how="anti")["row"].sort().to_numpy()
-    averaged = {site: reading.take(keep).aggregate(["language", "word"]) for site, reading in readings.items()}
+    keep = (
+        table.with_row_index("row").join(lost, on=["language", "word"], how="anti")["row"].sort().to_numpy()
+    )
+    averaged = {
+        site: reading.take(keep).aggregate(["language", "word"]) for site, reading in readings.items()
+    }
     return averaged, pl.concat(known, how="diagonal_relaxed")
 
 
@@ -118,5 +122,3 @@ def describe(features: FeatureMatrix, known: pl.DataFrame) -> FeaturesResult:
         }
     )
     return FeaturesResult(words=words, coverage=known, summary=summary)
-
-

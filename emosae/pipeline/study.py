@@ -89,7 +89,9 @@ class Study:
         if earlier is not None:
             return earlier
         readings, _ = self._words
-        return {str(site): select_words(self.inputs, reading, self.config) for site, reading in readings.items()}
+        return {
+            str(site): select_words(self.inputs, reading, self.config) for site, reading in readings.items()
+        }
 
     @cached_property
     def geometry(self) -> dict[str, Geometry]:
@@ -108,8 +110,15 @@ class Study:
 
     def _spaces(self, reading: Reading, selection: Selection) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         """Describe each concept by the emotion space, by matched features outside it, and by each baseline."""
-        concepts, words, items = self.inputs.concepts.concepts, self.inputs.concepts.words, reading.features.items
-        sets = {"features": ("model", selection.features("space")), "matched_control": ("control", selection.features("control"))}
+        concepts, words, items = (
+            self.inputs.concepts.concepts,
+            self.inputs.concepts.words,
+            reading.features.items,
+        )
+        sets = {
+            "features": ("model", selection.features("space")),
+            "matched_control": ("control", selection.features("control")),
+        }
         several = len(self.config.language) > 1
         spaces: dict[str, np.ndarray] = {}
         roles: dict[str, str] = {}
@@ -119,7 +128,12 @@ class Study:
                 if len(features):
                     roles[name + end] = role
                     spaces[name + end] = concept_matrix(
-                        reading.features.csr, items, words, language=language, concepts=concepts, features=features
+                        reading.features.csr,
+                        items,
+                        words,
+                        language=language,
+                        concepts=concepts,
+                        features=features,
                     )
             for name, values in reading.dense.items():
                 roles[name + end] = "baseline"
@@ -146,10 +160,13 @@ class Study:
         )
         results = {}
         for site, reading in readings.items():
-            table = reading.features.items.join(rated, on=["language", "word"], how="left", maintain_order="left")
+            table = reading.features.items.join(
+                rated, on=["language", "word"], how="left", maintain_order="left"
+            )
             with progress(f"predicting ratings at {site}", 1) as step:
                 results[str(site)] = study_ratings(
-                    {"features": reading.features.csr} | {name: np.asarray(v) for name, v in reading.dense.items()},
+                    {"features": reading.features.csr}
+                    | {name: np.asarray(v) for name, v in reading.dense.items()},
                     table,
                     config=self.config.ratings,
                 )

@@ -13,7 +13,7 @@ import polars as pl
 from emosae.ratings.comparison import Difference, corrected_t, paired_bootstrap
 from emosae.ratings.config import RatingsConfig
 from emosae.ratings.nested import NestedRidge
-from emosae.ratings.scores import pearson, score_predictions
+from emosae.ratings.scores import bootstrap_pearson, pearson, score_predictions
 from emosae.ratings.tables import PREDICTIONS
 
 __all__ = ["Cell", "comparison_rows", "prediction_table", "score_rows"]
@@ -21,7 +21,17 @@ __all__ = ["Cell", "comparison_rows", "prediction_table", "score_rows"]
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One language and target: its words, folds and every predictor's held-out predictions."""
+    """One language and target: its words, folds and every predictor's held-out predictions.
+
+    Attributes:
+        language: Language of the words.
+        target: Name of the ratings' column.
+        words: The words.
+        ratings: [n_words].
+        outer: Outer fold of each word.
+        predicted: For each predictor the held-out predictions [n_words].
+        ceiling: Square root of the ratings' reliability.
+    """
 
     language: str
     target: str
@@ -30,6 +40,17 @@ class Cell:
     outer: np.ndarray
     predicted: dict[str, np.ndarray]
     ceiling: float
+
+    @property
+    def baseline(self) -> np.ndarray:
+        """For each word the mean rating of the other folds' words, [n_words]."""
+        means = [self.ratings[self.outer != fold].mean() for fold in range(int(self.outer.max()) + 1)]
+        return np.array(means)[self.outer]
+
+    def resample(self, n_resamples: int, seed: int) -> np.ndarray:
+        """Return every predictor's r on resampled words, [n_resamples, n_predictors]."""
+        predicted = np.stack(list(self.predicted.values()), axis=1) - self.baseline[:, None]
+        return bootstrap_pearson(self.ratings - self.baseline, predicted, n_resamples=n_resamples, seed=seed)
 
     def fold_r(self, predictor: str) -> np.ndarray:
         """Return Pearson's r inside each outer fold, [n_folds]."""
@@ -52,6 +73,7 @@ def prediction_table(cell: Cell) -> pl.DataFrame:
                 "rating": cell.ratings,
                 "predictor": [name] * len(cell.words),
                 "predicted": predicted,
+                "baseline": cell.baseline,
                 "fold": cell.outer,
             },
             schema=PREDICTIONS,
@@ -68,7 +90,7 @@ def score_rows(
     rows, fold_rows = [], []
     for column, (name, predicted) in enumerate(cell.predicted.items()):
         fit = fits[name]
-        scores = score_predictions(cell.ratings, predicted)
+        scores = score_predictions(cell.ratings, predicted, cell.baseline)
         known = resampled[np.isfinite(resampled[:, column]), column]
         low, high = np.quantile(known, [tail, 1.0 - tail]) if len(known) else (np.nan, np.nan)
         fold_r = cell.fold_r(name)
@@ -95,7 +117,9 @@ def score_rows(
                     **head,
                     "fold": fold,
                     "n_words": int(inside.sum()),
-                    **asdict(score_predictions(cell.ratings[inside], predicted[inside])),
+                    **asdict(
+                        score_predictions(cell.ratings[inside], predicted[inside], cell.baseline[inside])
+                    ),
                     "penalty": float(fit.penalties[fold, index]),
                 }
             )
@@ -106,7 +130,8 @@ def comparison_rows(cell: Cell, resampled: np.ndarray, config: RatingsConfig) ->
     """Compare every pair of predictors of a cell by both tests."""
     rows = []
     names = list(cell.predicted)
-    pooled = {name: pearson(cell.ratings, cell.predicted[name]) for name in names}
+    baseline = cell.baseline
+    pooled = {name: pearson(cell.ratings - baseline, cell.predicted[name] - baseline) for name in names}
     fold_r = {name: cell.fold_r(name) for name in names}
     for (i, a), (j, b) in itertools.combinations(enumerate(names), 2):
         tests: dict[str, Difference] = {

@@ -28,10 +28,14 @@ _CHUNK_CELLS = 4_000_000  # resample counts held at once, 32 MB
 class PredictionScores:
     """Scores of one predictor's held-out predictions.
 
+    Correlations are of deviations from the mean rating of each fold's training words. Without that a
+    predictor that knows nothing correlates negatively: it predicts the training mean, which is low exactly
+    where the words left out are high (-.16 for noise and 500 words).
+
     Attributes:
         r: Pearson's correlation.
         rho: Spearman's correlation, midranks.
-        r2: 1 - squared error / squared deviation from the mean; negative where the mean would do better.
+        r2: 1 - squared error / squared deviation from the training mean; negative where that would do better.
         rmse: Root of the mean squared error, in the ratings' unit.
     """
 
@@ -57,9 +61,9 @@ def spearman(x: np.ndarray, y: np.ndarray) -> float:
     return pearson(rankdata(x), rankdata(y))
 
 
-def r_squared(ratings: np.ndarray, predicted: np.ndarray) -> float:
-    """Return the share of the ratings' variance that is predicted; negative where the mean does better."""
-    deviation = float(((ratings - ratings.mean()) ** 2).sum())
+def r_squared(ratings: np.ndarray, predicted: np.ndarray, baseline: np.ndarray) -> float:
+    """Return the share of the squared deviation from `baseline` that is predicted."""
+    deviation = float(((ratings - baseline) ** 2).sum())
     return float(1.0 - ((ratings - predicted) ** 2).sum() / deviation) if deviation > 0 else float("nan")
 
 
@@ -68,12 +72,21 @@ def rmse(ratings: np.ndarray, predicted: np.ndarray) -> float:
     return float(np.sqrt(((ratings - predicted) ** 2).mean()))
 
 
-def score_predictions(ratings: np.ndarray, predicted: np.ndarray) -> PredictionScores:
-    """Score predictions [n_words] against ratings [n_words]."""
+def score_predictions(ratings: np.ndarray, predicted: np.ndarray, baseline: np.ndarray) -> PredictionScores:
+    """Score held-out predictions.
+
+    Args:
+        ratings: [n_words].
+        predicted: [n_words].
+        baseline: For each word the mean rating of the words that its model was fitted on, [n_words].
+
+    Returns:
+        The scores.
+    """
     return PredictionScores(
-        r=pearson(ratings, predicted),
-        rho=spearman(ratings, predicted),
-        r2=r_squared(ratings, predicted),
+        r=pearson(ratings - baseline, predicted - baseline),
+        rho=spearman(ratings - baseline, predicted - baseline),
+        r2=r_squared(ratings, predicted, baseline),
         rmse=rmse(ratings, predicted),
     )
 
@@ -97,8 +110,8 @@ def bootstrap_pearson(
     words, not with other folds or other training sets.
 
     Args:
-        ratings: [n_words].
-        predicted: [n_words, n_predictors]; paired, so differences between columns may be taken.
+        ratings: [n_words], as deviations from the training mean where folds differ in it.
+        predicted: [n_words, n_predictors], likewise; paired, so differences between columns may be taken.
         n_resamples: How many resamples.
         seed: Seed of the draws.
 

@@ -35,7 +35,7 @@ from emosae.ratings.design import Predictor, transform_features
 from emosae.ratings.folds import LEAST_GROUPS, assign_folds, exclude_words, group_words, inner_folds
 from emosae.ratings.nested import NestedRidge, nested_ridge
 from emosae.ratings.ridge import penalty_grid
-from emosae.ratings.scores import bootstrap_pearson, reliability_ceiling
+from emosae.ratings.scores import reliability_ceiling
 from emosae.ratings.tables import (
     COMPARISONS,
     FOLDS,
@@ -59,7 +59,8 @@ class RatingsResult:
         scores: A row for each predictor, target and language: correlations with the interval over words, R2,
             RMSE, the median penalty, the reliability ceiling and the correlation divided by it.
         folds: The same scores inside each outer fold.
-        predictions: A row for each word, target and predictor: rating, held-out prediction, outer fold.
+        predictions: A row for each word, target and predictor: rating, held-out prediction, the mean rating
+            of the training words (`baseline`, from which correlations take deviations), outer fold.
         comparisons: A row for each pair of predictors and test (`corrected_t` on the folds' r, or
             `paired_bootstrap` on the pooled r): difference a - b, interval, p, and p by Benjamini-Hochberg
             over all pairs, targets and languages of that test.
@@ -225,12 +226,7 @@ def study_ratings(
                 {name: fit.predicted[:, index] for name, fit in fits.items()},
                 reliability_ceiling(ratings[:, index], *errors_of(part, target)),
             )
-            resampled = bootstrap_pearson(
-                cell.ratings,
-                np.stack(list(cell.predicted.values()), axis=1),
-                n_resamples=config.bootstrap,
-                seed=config.seed,
-            )
+            resampled = cell.resample(config.bootstrap, config.seed)
             rows_of_cell, rows_of_folds = score_rows(cell, fits, index, resampled, config.confidence)
             scores += rows_of_cell
             fold_rows += rows_of_folds

