@@ -17,7 +17,6 @@ import json
 import os
 import platform
 import random
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -72,7 +71,7 @@ def main() -> None:
     model = make_model(shape, options.device)
     words, source = some_words(options.words)
     tokenizer = make_tokenizer(words[::2])
-    tokenized_s, tokens = timed(partial(tokenize_words, tokenizer, words), options.device)
+    tokenized_s, _, tokens = timed(partial(tokenize_words, tokenizer, words), options.device)
     n_parameters = sum(p.numel() for p in model.parameters())
     print(f"{n_parameters / 1e6:.0f}M parameters, {shape.layers} layers, on {options.device}")
     print(
@@ -109,7 +108,7 @@ def main() -> None:
             "quick": options.quick,
         },
         "bar": BAR,
-        "seconds": {name: round(sum(times), 3) for name, times in speed.items()},
+        "seconds": {name: round(float(times[0].sum()), 3) for name, times in speed.items()},
         "extraction": rows,
         "tokenization_s": round(tokenized_s, 3),
         "sae_encode": encoding,
@@ -243,22 +242,22 @@ def read_all(model: Any, batches: list[dict[str, torch.Tensor]], hidden_states: 
 # --- how it is measured ---
 
 
-def timed(work: Callable[[], Any], device: str) -> tuple[float, Any]:
-    """Time some work, to its end on the device; give the seconds and what came of it."""
+def timed(work: Callable[[], Any], device: str) -> tuple[float, float, Any]:
+    """Time some work, to its end on the device; give wall seconds, CPU seconds and what came of it."""
     if device != "cpu":
         torch.accelerator.synchronize()
-    started = time.perf_counter()
+    started, busy = time.perf_counter(), time.process_time()
     result = work()
     if device != "cpu":
         torch.accelerator.synchronize()
-    return time.perf_counter() - started, result
+    return time.perf_counter() - started, time.process_time() - busy, result
 
 
 def measure_speed(
     model: Any, tokens: TokenizedItems, layers: list[int], options: argparse.Namespace
-) -> dict[str, list[float]]:
-    """Time every variant in every round: seconds by variant."""
-    seconds: dict[str, list[float]] = {}
+) -> dict[str, np.ndarray]:
+    """Time every variant in every round: for each the wall and CPU seconds, `[2, rounds]`."""
+    times: dict[str, list[tuple[float, float]]] = {}
     for turn in range(-1, options.rounds):  # the round before the first warms up and is not counted
         rows = range(max(turn, 0), len(tokens), options.rounds)
         some = part(tokens, rows if turn >= 0 else rows[: len(rows) // 5])
@@ -271,10 +270,10 @@ def measure_speed(
             variants[f"layer {layer}"] = partial(read_layer, model, some, layer, options.max_tokens)
         names = list(variants)
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
-            elapsed, _ = timed(variants[name], options.device)
+            wall, cpu, _ = timed(variants[name], options.device)
             if turn >= 0:
-                seconds.setdefault(name, []).append(elapsed)
-    return seconds
+                times.setdefault(name, []).append((wall, cpu))
+    return {name: np.array(rounds).T for name, rounds in times.items()}
 
 
 def make_sae(width: int, n_features: int, device: str) -> Any:
@@ -312,7 +311,7 @@ def measure_encoding(
     seconds, n_tokens, nnz = 0.0, 0, 0
     for batch in stream_activations(model, tokens, [site], max_tokens=options.max_tokens):
         active = span_of(batch, site)
-        elapsed, found = timed(partial(sae.encode, active), options.device)
+        elapsed, _, found = timed(partial(sae.encode, active), options.device)
         seconds, n_tokens, nnz = seconds + elapsed, n_tokens + len(active), nnz + found.nnz
     what = f"{n_tokens:,} tokens, {sae.d_in} -> {sae.d_sae}, {nnz / n_tokens:.0f} active"
     return {"seconds": round(seconds, 3), "tokens": n_tokens, "d_sae": sae.d_sae, "nnz": nnz, "what": what}
@@ -390,35 +389,39 @@ def hardware(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def report(speed: dict[str, list[float]], layers: list[int], n_layers: int) -> list[dict[str, Any]]:
+def report(speed: dict[str, np.ndarray], layers: list[int], n_layers: int) -> list[dict[str, Any]]:
     """Print the table, and give it as rows."""
     full, states = speed["full"], speed["hidden_states"]
-    against_full = statistics.median(np.divide(states, full))
-    print(f"{'':>22}{'seconds':>9}{'of full':>9}{'ideal':>8}{'x ideal':>9}{'of hidden states':>18}")
-    print(f"{'full, no head':>22}{sum(full):>9.2f}{1:>9.3f}")
-    print(f"{'output_hidden_states':>22}{sum(states):>9.2f}{against_full:>9.3f}")
+    print(
+        f"{'':>22}{'seconds':>9}{'of full':>9}{'ideal':>8}{'x ideal':>9}{'by CPU time':>13}{'of states':>11}"
+    )
+    print(f"{'full, no head':>22}{full[0].sum():>9.2f}{1:>9.3f}")
+    of_full, of_full_cpu = np.median(states / full, axis=1)
+    print(f"{'output_hidden_states':>22}{states[0].sum():>9.2f}{of_full:>9.3f}{'':>17}{of_full_cpu:>13.3f}")
     rows = []
     for layer in layers:
-        times = speed[f"layer {layer}"]
-        ratio, ideal = statistics.median(np.divide(times, full)), (layer + 1) / n_layers
-        of_states = statistics.median(np.divide(times, states))
+        times, ideal = speed[f"layer {layer}"], (layer + 1) / n_layers
+        of_full, of_full_cpu = np.median(times / full, axis=1)
+        of_states = float(np.median(times[0] / states[0]))
         rows.append(
             {
                 "layer": layer,
-                "seconds": round(sum(times), 3),
-                "of_full": round(ratio, 4),
-                "of_full_by_round": [round(float(value), 4) for value in np.divide(times, full)],
+                "seconds": round(float(times[0].sum()), 3),
+                "of_full": round(float(of_full), 4),
+                "of_full_by_round": [round(float(value), 4) for value in times[0] / full[0]],
                 "ideal": round(ideal, 4),
-                "times_ideal": round(ratio / ideal, 4),
+                "times_ideal": round(float(of_full) / ideal, 4),
+                "times_ideal_by_cpu_time": round(float(of_full_cpu) / ideal, 4),
                 "of_hidden_states": round(of_states, 4),
-                "within_bar": bool(ratio <= BAR * ideal),
+                "within_bar": bool(of_full <= BAR * ideal),
             }
         )
-        verdict = "" if rows[-1]["within_bar"] else f"  above the bar of {BAR}"
         print(
-            f"{f'layer {layer}':>22}{sum(times):>9.2f}{ratio:>9.3f}{ideal:>8.3f}{ratio / ideal:>9.3f}"
-            f"{of_states:>18.3f}{verdict}"
+            f"{f'layer {layer}':>22}{times[0].sum():>9.2f}{of_full:>9.3f}{ideal:>8.3f}{of_full / ideal:>9.3f}"
+            f"{of_full_cpu / ideal:>13.3f}{of_states:>11.3f}"
+            + ("" if rows[-1]["within_bar"] else "  above the bar")
         )
+    print(f"The bar is {BAR} x ideal. CPU time is the steadier measure where other programs run.")
     return rows
 
 

@@ -183,7 +183,8 @@ def load(
         if any(value is not None for value in (model, release, sae_id, sae, revision)):
             raise UserError("Give either a preset or a model with its SAE, not both. Leave out one of them.")
         chosen = load_preset(preset)
-        which, source, concepts = chosen.model, chosen.sae, concepts or chosen.concepts.name
+        which, source = chosen.model, chosen.sae
+        concepts = concepts or chosen.concepts.path or chosen.concepts.name
     which.device, which.device_map = device, device_map
     which.dtype = which.dtype if dtype == "auto" else dtype
     return open_lens(which, source, name=preset, concepts=concepts or "goemotions27")

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from emosae.phantom.language_model import batches
-from emosae.phantom.measure import auroc
+from emosae.phantom.measure_features import auroc
 from emosae.phantom.measure_steering import Clamp, clamp_hook
 from emosae.phantom.muon import Muon, orthogonalize
 from emosae.phantom.sae_training import Architecture, SAERecipe, SAEWeights, load_sae, save_sae, train_sae

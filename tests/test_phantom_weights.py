@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from emosae.phantom import WEIGHTS
-from emosae.phantom.grammar import Layout
-from emosae.phantom.measure import continuations, neutral_openings, perplexity
+from emosae.phantom.measure_text import continuations, neutral_openings, perplexity
+from emosae.phantom.passage import Layout
 from emosae.phantom.sae_training import load_sae
 from emosae.phantom.train import SHIPPED, load_phantom
 

@@ -21,14 +21,7 @@ from emosae.geometry import Geometry
 from emosae.ratings import RatingsResult
 from emosae.selection import Selection
 
-QUICK = [
-    "geometry.n_permutations=99",
-    "geometry.n_bootstrap=50",
-    "ratings.bootstrap=100",
-    "ratings.folds=3",
-    "ratings.inner_folds=2",
-    "ratings.penalties=5",
-]
+QUICK = ["experiment=quick"]
 SITE = "blocks.2.hook_resid_post"
 ONE_SITE = "sae.path=[phantom:weights/sae_layer_2_jumprelu]"
 

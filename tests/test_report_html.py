@@ -115,6 +115,14 @@ def test_nothing_is_invented(page: Page) -> None:
     assert re.search(r"\b(nan|None|NaN|inf)\b", page.text) is None
 
 
+def test_tiles_set_each_score_beside_its_baselines(page: Page) -> None:
+    tiles = re.findall(
+        r"words predicted, (\w+), r ([\d.]+) interval ([\d.]+ to [\d.]+) raw residual ([\d.]+)", page.text
+    )
+    assert ("English", "0.721", "0.701 to 0.741", "0.736") in tiles
+    assert len(tiles) == 4
+
+
 def test_words_are_marked_and_named_in_their_language(page: Page) -> None:
     marks = page.all("mark")
     assert marks
@@ -280,6 +288,7 @@ def test_missing_numbers_are_not_computed(tmp_path: Path) -> None:
     assert page.faults == []
     assert "not computed" in page.text
     assert re.search(r"\b(nan|None)\b", page.text) is None
+    assert ">not computed</text>" in (run / "figures" / "ratings_bars.svg").read_text()
 
 
 def test_empty_tables_leave_the_figure_out(tmp_path: Path) -> None:

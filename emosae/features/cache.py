@@ -125,8 +125,12 @@ def cached_extract(
         made = extract(model, tokenizer, missing, items, step=step, **options)
         for site, reading in made.items():
             if use_cache:
+                # what was just written is read back, so that a first run and a later one see the same bytes in the
+                # same layout, and their sums agree to the last bit
                 _save(folders[site], reading)
-            readings[site] = reading
+                readings[site] = _load(folders[site])
+            else:
+                readings[site] = reading
     elif step is not None:
         step(items.height)
     log.info("%d of %d sites read from the cache", len(saes) - len(missing), len(saes))

@@ -1,7 +1,8 @@
 """The phantom: a small bilingual language model whose emotions are planted, and therefore known.
 
-`world/` holds the data, `grammar.py` writes passages from it, `train.py` turns them into the shipped model
-and its SAEs, `truth.py` tells what was planted, `measure.py` how much of it can be found again.
+`world/` holds the data; `grammar.py` plans passages from it, `sentences.py` their sentences, `wording.py` their
+text; `train.py` turns the text into the shipped model and its SAEs, `truth.py` tells what was planted,
+`measure.py` how much of it can be found again.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from scipy.sparse import csr_array
 from sklearn.linear_model import LogisticRegression
 
 from emosae.phantom.corpus import passages
-from emosae.phantom.grammar import Kind, Layout, Passage, Role
+from emosae.phantom.passage import Kind, Layout, Passage, Role
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

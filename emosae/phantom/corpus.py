@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from emosae.phantom.draw import Draw
-from emosae.phantom.grammar import MARK, Grammar, Kind, Layout, Passage
+from emosae.phantom.grammar import Grammar
+from emosae.phantom.passage import MARK, Kind, Layout, Passage
 from emosae.phantom.world import World, load_world
 
 __all__ = ["clean", "passages", "tokenizer_text"]
@@ -20,6 +21,8 @@ def passages(
     kind: Kind | None = None,
     layout: Layout | None = None,
     emotion: str | None = None,
+    emotional_share: float | None = None,
+    question_rate: float = 0.0,
 ) -> Iterator[Passage]:
     """Write `n` passages of a split; the same arguments give the same passages.
 
@@ -31,13 +34,18 @@ def passages(
         kind: Only neutral, emotional or mixed passages; None mixes them at the grammar's rates.
         layout: Only one arrangement of languages; None mixes them.
         emotion: The first emotion of each passage; None draws it.
+        emotional_share: Share of emotional passages, none of them mixed, in place of the grammar's own.
+        question_rate: How often a short emotional passage ends with the question after the feeling.
 
     Yields:
         Passages without word marks.
     """
-    grammar = Grammar(world or load_world(), Draw(f"{seed}/{split}"))
+    grammar = Grammar(world or load_world(), Draw(f"{seed}/{split}"), question_rate=question_rate)
     for _ in range(n):
-        yield clean(grammar.passage(kind, layout, emotion))
+        own = kind
+        if emotional_share is not None:
+            own = Kind.EMOTIONAL if grammar.draw.random.random() < emotional_share else Kind.NEUTRAL
+        yield clean(grammar.passage(own, layout, emotion))
 
 
 def tokenizer_text(n: int, seed: int = 0) -> Iterator[str]:

@@ -19,10 +19,31 @@ from emosae.phantom.muon import Muon
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-__all__ = ["ModelRecipe", "batches", "encode_passages", "new_model", "train_model"]
+__all__ = ["Lesson", "ModelRecipe", "Round", "batches", "encode_passages", "new_model", "train_model"]
 
 _LOG = logging.getLogger(__name__)
 _IGNORED = -100
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lesson:
+    """Text that is read once: how much of which split, and what differs from the grammar's own rates."""
+
+    split: str
+    n_passages: int
+    emotional_share: float | None = None
+    question_rate: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Round:
+    """Lessons one after the other under one schedule of the learning rates."""
+
+    lessons: tuple[Lesson, ...]
+    muon_rate: float = 0.02
+    adam_rate: float = 4e-3
+    warmup: float = 0.02
+    cooldown: float = 0.6
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,12 +54,8 @@ class ModelRecipe:
     n_layers: int = 4
     n_heads: int = 5
     d_mlp: int = 432
-    n_passages: int = 160_000
-    batch_tokens: int = 4096
-    muon_rate: float = 0.02
-    adam_rate: float = 4e-3
-    warmup: float = 0.02
-    cooldown: float = 0.6
+    batch_tokens: int = 2048
+    rounds: tuple[Round, ...] = ()
 
 
 def new_model(tokenizer: PreTrainedTokenizerFast, recipe: ModelRecipe) -> LlamaForCausalLM:
@@ -63,12 +80,16 @@ def new_model(tokenizer: PreTrainedTokenizerFast, recipe: ModelRecipe) -> LlamaF
 
 
 def encode_passages(
-    tokenizer: PreTrainedTokenizerFast, split: str, n: int, seed: int, chunk: int = 20_000
+    tokenizer: PreTrainedTokenizerFast, lesson: Lesson, seed: int, chunk: int = 20_000
 ) -> list[np.ndarray]:
-    """Tokenize `n` passages of a split, each with BOS in front and EOS behind."""
+    """Tokenize the passages of a lesson, each with BOS in front and EOS behind."""
     rows: list[np.ndarray] = []
     texts: list[str] = []
-    for i, passage in enumerate(passages(split, n, seed), start=1):
+    n = lesson.n_passages
+    written = passages(
+        lesson.split, n, seed, emotional_share=lesson.emotional_share, question_rate=lesson.question_rate
+    )
+    for i, passage in enumerate(written, start=1):
         texts.append(passage.text)
         if len(texts) == chunk or i == n:
             ids = tokenizer(texts)["input_ids"]
@@ -117,7 +138,7 @@ def _loss(model: LlamaForCausalLM, ids: Tensor, labels: Tensor) -> Tensor:
     return nn.functional.cross_entropy(model.lm_head(hidden[real]), target[real])
 
 
-def _rate(step: int, steps: int, recipe: ModelRecipe) -> float:
+def _rate(step: int, steps: int, recipe: Round) -> float:
     """Share of the full learning rate: a short warm-up, a plateau, a linear fall to zero."""
     warm, cool = max(1, int(recipe.warmup * steps)), max(1, int(recipe.cooldown * steps))
     return min(1.0, (step + 1) / warm, (steps - step) / cool)
@@ -125,22 +146,24 @@ def _rate(step: int, steps: int, recipe: ModelRecipe) -> float:
 
 def train_model(
     model: LlamaForCausalLM,
-    rows: list[np.ndarray],
-    recipe: ModelRecipe,
+    lessons: list[list[np.ndarray]],
+    recipe: Round,
+    batch_tokens: int,
     *,
     seed: int,
     device: str = "cpu",
     on_step: Callable[[int, int, float], None] | None = None,
     heldout: list[np.ndarray] | None = None,
 ) -> float:
-    """Train for one pass over `rows`.
+    """Train for one round: one pass over each of `lessons`, one after the other.
 
     Matrices inside the blocks learn by Muon, embeddings and norms by AdamW.
 
     Args:
         model: The model, changed in place.
-        rows: Tokenized passages, each seen once.
-        recipe: Sizes and schedule.
+        lessons: Tokenized passages of each lesson.
+        recipe: Schedule.
+        batch_tokens: Padded size of a batch.
         seed: Order of the batches.
         device: Where to train.
         on_step: Called after each step with step, number of steps and loss.
@@ -150,7 +173,8 @@ def train_model(
         The last loss in nats per token.
     """
     model.to(device).train()
-    plan = list(batches(rows, recipe.batch_tokens, np.random.default_rng(seed)))
+    rng = np.random.default_rng(seed)
+    plan = [batch for rows in lessons for batch in batches(rows, batch_tokens, rng)]
     steps = len(plan)
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
     others = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from emosae.phantom import WEIGHTS
 from emosae.phantom.classifier import EmotionClassifier, train_classifier
-from emosae.phantom.grammar import Layout
-from emosae.phantom.measure import auroc_of_ranks, continuations, labelled, neutral_openings, pooled
+from emosae.phantom.measure_features import auroc_of_ranks, labelled, pooled
+from emosae.phantom.measure_text import continuations, neutral_openings
+from emosae.phantom.passage import Layout
 from emosae.phantom.sae_training import SAEWeights, load_sae
 from emosae.phantom.train import load_phantom
 from emosae.phantom.truth import emotion_truth

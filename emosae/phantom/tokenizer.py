@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from emosae.phantom.corpus import tokenizer_text
-from emosae.phantom.grammar import MARK
+from emosae.phantom.passage import MARK
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

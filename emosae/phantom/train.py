@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from emosae.phantom.language_model import ModelRecipe, encode_passages, mean_loss, new_model, train_model
+from emosae.phantom.language_model import (
+    Lesson,
+    ModelRecipe,
+    Round,
+    encode_passages,
+    mean_loss,
+    new_model,
+    train_model,
+)
 from emosae.phantom.sae_training import Architecture, SAERecipe, collect_activations, save_sae, train_sae
 from emosae.phantom.tokenizer import train_tokenizer
 
@@ -39,19 +47,25 @@ class Recipe:
         SAERecipe(layer=2, architecture=Architecture.JUMPRELU),
         SAERecipe(layer=2, architecture=Architecture.TOPK),
     )
-    sae_passages: int = 9_000
+    sae_text: Lesson = field(default_factory=lambda: Lesson(split="sae", n_passages=9_000))
     heldout_passages: int = 400
 
 
-SHIPPED = Recipe(model=ModelRecipe(n_passages=30_000, batch_tokens=2048))
+SHIPPED = Recipe(model=ModelRecipe(rounds=(Round(lessons=(Lesson(split="train", n_passages=30_000),)),)))
 """The recipe of the weights in the package."""
 
 QUICK = Recipe(
     vocab_size=3000,
     tokenizer_passages=1000,
-    model=ModelRecipe(d_model=64, n_layers=3, n_heads=2, d_mlp=128, n_passages=600),
+    model=ModelRecipe(
+        d_model=64,
+        n_layers=3,
+        n_heads=2,
+        d_mlp=128,
+        rounds=(Round(lessons=(Lesson(split="train", n_passages=600),)),),
+    ),
     saes=tuple(replace(sae, d_sae=256, k=8, n_steps=30, batch=512) for sae in Recipe().saes),
-    sae_passages=200,
+    sae_text=Lesson(split="sae", n_passages=200),
     heldout_passages=40,
 )
 """A recipe that shows in a minute that everything runs; its model knows next to nothing."""
@@ -96,24 +110,30 @@ def train(out: Path, recipe: Recipe, *, device: str = "cpu", keep_model: bool = 
         )
         torch.manual_seed(recipe.seed)
         model = new_model(tokenizer, recipe.model)
-        rows = encode_passages(tokenizer, "train", recipe.model.n_passages, recipe.seed)
-        seconds["text"] = time.perf_counter() - start
 
         def checkpoint(step: int, steps: int, _loss: float) -> None:
             if step % max(1, steps // 5) == 0:
                 torch.save(model.state_dict(), out / "checkpoint.pt")
 
-        train_model(model, rows, recipe.model, seed=recipe.seed, device=device, on_step=checkpoint)
+        for number, each in enumerate(recipe.model.rounds, start=1):
+            text = [encode_passages(tokenizer, lesson, recipe.seed) for lesson in each.lessons]
+            _LOG.info("round %d of %d", number, len(recipe.model.rounds))
+            train_model(
+                model, text, each, recipe.model.batch_tokens,
+                seed=recipe.seed, device=device, on_step=checkpoint,
+            )  # fmt: skip
         _save_model(model.cpu(), model_folder)
         (out / "checkpoint.pt").unlink(missing_ok=True)
-        seconds["model"] = time.perf_counter() - start - seconds["text"]
+        seconds["model"] = time.perf_counter() - start
     # The SAEs are trained on the model as it is stored.
     model, tokenizer = load_phantom(model_folder)
     model.to(device)
-    heldout = encode_passages(tokenizer, "heldout", recipe.heldout_passages, recipe.seed)
+    heldout = encode_passages(
+        tokenizer, Lesson(split="heldout", n_passages=recipe.heldout_passages), recipe.seed
+    )
     loss = mean_loss(model, heldout, device)
     _LOG.info("held-out loss %.4f nats per token", loss)
-    rows = encode_passages(tokenizer, "sae", recipe.sae_passages, recipe.seed)
+    rows = encode_passages(tokenizer, recipe.sae_text, recipe.seed)
     data = collect_activations(model, rows, sorted({sae.layer for sae in recipe.saes}), device)
     figures = {}
     for sae_recipe in recipe.saes:

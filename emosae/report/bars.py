@@ -40,7 +40,7 @@ _ROLE_NAMES = {
     "subset": "a set of SAE features",
     "baseline": "baseline without the SAE",
     "control": "control",
-    "human": "people's ratings alone",
+    "human": "ratings alone, without a model",
 }
 Role = str
 
@@ -98,7 +98,7 @@ def draw_bars(panels: Sequence[Panel], *, columns: int = 2) -> Figure:
     ]
     if any(panel.ceiling for panel in panels):
         handles.append(
-            Patch(facecolor=HUMAN, alpha=0.35, label="ceiling: the best that people's agreement allows")
+            Patch(facecolor=HUMAN, alpha=0.35, label="ceiling: the best that the raters' agreement allows")
         )
     if any(bar.low is not None for panel in panels for bar in panel.bars):
         handles.append(Line2D([], [], color=INK, linewidth=1.0, label="interval"))

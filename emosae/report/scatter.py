@@ -17,18 +17,22 @@ if TYPE_CHECKING:
 
 __all__ = ["Cloud", "draw_scatter"]
 
-_MANY = 1500  # beyond so many words the points are one picture inside the SVG, not a shape each
+_MANY = 400  # beyond so many words the points are one picture inside the SVG, not a shape each
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cloud:
-    """The words of one language and rated dimension: what people say and what was predicted."""
+    """The words of one language and rated dimension: rated and predicted.
+
+    `axis` names the dimension with its unit, `rated` whose ratings they are.
+    """
 
     title: str
     subtitle: str
     rating: Float[np.ndarray, " n"]
     predicted: Float[np.ndarray, " n"]
     axis: str
+    rated: str
     warm: bool = False
 
 
@@ -61,7 +65,7 @@ def draw_scatter(clouds: Sequence[Cloud], *, columns: int = 2) -> Figure:
         ax.set_aspect("equal")
         ax.set_title(shorten(cloud.title, 70), pad=18)
         ax.text(0, 1.025, shorten(cloud.subtitle, 110), transform=ax.transAxes, fontsize=7.5, color=MUTED)
-        ax.set_xlabel(f"{cloud.axis}, rated by people")
+        ax.set_xlabel(f"{cloud.axis}, {cloud.rated}")
         ax.set_ylabel(f"{cloud.axis}, held-out prediction")
         ax.grid()
     for index in range(len(clouds), rows * columns):

@@ -15,6 +15,7 @@ import polars as pl
 
 from emosae.artifacts import read_json
 from emosae.errors import MissingFileError, UserError
+from emosae.report.voice import PEOPLE, PLANTED, Voice
 
 __all__ = ["STAGES", "Run", "Stage", "part", "read_run"]
 
@@ -70,6 +71,11 @@ class Run:
     def is_phantom(self) -> bool:
         """Whether the model is the embedded test body."""
         return str(part(self.config, "model").get("name", "")).startswith("phantom:")
+
+    @property
+    def voice(self) -> Voice:
+        """What the data of comparison are called."""
+        return PLANTED if self.is_phantom else PEOPLE
 
     def label(self, concept: str, language: str) -> str:
         """Return the concept's name in a language, where the concept set gives one."""

@@ -81,7 +81,7 @@ def _coverage_tables(coverage: Any) -> list[Block]:
         coverage = {"words": coverage}
     if not isinstance(coverage, Mapping):
         return []
-    named = {"concepts": "Words of the concept sets", "ratings": "Words that people rated"}
+    named = {"concepts": "Words of the concept sets", "ratings": "Rated words"}
     blocks: list[Block] = []
     for name, rows in coverage.items():
         if isinstance(rows, Mapping):
@@ -189,7 +189,7 @@ def _flat(values: Mapping[str, Any], start: str = "") -> list[tuple[str, str]]:
 
 def _inputs_table(run: Run) -> list[Block]:
     return _pairs(
-        "Model, autoencoders and human data by fingerprint", _flat(part(run.manifest, "inputs")), folded=True
+        "Model, autoencoders and data by fingerprint", _flat(part(run.manifest, "inputs")), folded=True
     )
 
 

@@ -31,7 +31,7 @@ def ratings_section(
 
     `select` tells which emotions selected the features that carry the prediction.
     """
-    title = "Predicting what people say of words"
+    title = f"Predicting {run.voice.ratings} of words"
     scores = stage.table("scores", *_SCORES) if stage else pl.DataFrame()
     if stage is None:
         return Section(anchor=anchor, title=title, blocks=[_absent(run)])
@@ -39,17 +39,17 @@ def ratings_section(
         return Section(anchor=anchor, title=title, blocks=[Missing("The ratings stage wrote no scores.")])
     blocks: list[Block] = [
         Paragraph(
-            "Can the features say how pleasant and how arousing a word is to people? Every word is "
-            "predicted by a regression that saw neither the word nor its relatives, and r is the "
-            "correlation of these predictions with the ratings. People differ, so even a perfect model "
-            "would not reach 1: the ceiling is the square root of the ratings' reliability.",
+            "Can the features say how pleasant and how arousing a word is? Every word is predicted by a "
+            "regression that saw neither the word nor its relatives, and r is the correlation of these "
+            "predictions with the ratings. Raters differ, so even a perfect model would not reach 1: the "
+            "ceiling is the square root of the ratings' reliability.",
             quiet=True,
         )
     ]
     predictions = stage.table("predictions", *_PREDICTIONS)
     if predictions.height:
         blocks.append(_scatter(run, scores, predictions, canvas))
-    blocks.append(_bars(scores, canvas))
+    blocks.append(_bars(run, scores, canvas))
     blocks.append(_table(scores))
     excluded = stage.values.get("n_excluded")
     if excluded:
@@ -123,6 +123,7 @@ def _scatter(run: Run, scores: pl.DataFrame, predictions: pl.DataFrame, canvas: 
                 rating=own["rating"].to_numpy().astype(float),
                 predicted=own["predicted"].to_numpy().astype(float),
                 axis=f"{target.capitalize()}{_scale(run, language)}",
+                rated=run.voice.ratings,
                 warm=target == "arousal",
             )
         )
@@ -131,7 +132,7 @@ def _scatter(run: Run, scores: pl.DataFrame, predictions: pl.DataFrame, canvas: 
     return canvas.add(
         draw_scatter(clouds),
         "ratings_scatter",
-        title=f"Words: people's ratings and held-out predictions from {readable(main)}",
+        title=f"Words: {run.voice.ratings} and held-out predictions from {readable(main)}",
         caption=(
             "Each point is a word. On the thin diagonal prediction and rating agree. The line with dots "
             "is the mean prediction in tenths of the ratings: where it is flatter than the diagonal, "
@@ -141,7 +142,7 @@ def _scatter(run: Run, scores: pl.DataFrame, predictions: pl.DataFrame, canvas: 
     )
 
 
-def _bars(scores: pl.DataFrame, canvas: Canvas) -> Block:
+def _bars(run: Run, scores: pl.DataFrame, canvas: Canvas) -> Block:
     names = order_names(scores["predictor"].to_list())
     panels = []
     for language, target in _cells(scores):
@@ -166,7 +167,7 @@ def _bars(scores: pl.DataFrame, canvas: Canvas) -> Block:
     return canvas.add(
         draw_bars(panels),
         "ratings_bars",
-        title="Held-out correlation of each predictor with people's ratings",
+        title=f"Held-out correlation of each predictor with {run.voice.ratings}",
         caption=(
             "Blue: read through the autoencoder. Grey: the same words on the same folds without it. A "
             "baseline that does as well means that the features keep what the model knows, not that they "
@@ -261,7 +262,7 @@ def _comparisons(stage: Stage) -> list[Block]:
 
 
 def _extremes(predictions: pl.DataFrame) -> list[Block]:
-    """List the words on which prediction and people differ most, which show what the model lacks."""
+    """List the words on which prediction and rating differ most, which show what the model lacks."""
     if predictions.is_empty():
         return []
     main = _main_predictor(predictions)
@@ -298,8 +299,8 @@ def _extremes(predictions: pl.DataFrame) -> list[Block]:
     columns = [Column("Word", False), Column("Language", False), Column("Rating", False)]
     return [
         Table(
-            caption="Words on which prediction and people differ most",
-            columns=[*columns, Column("people"), Column("prediction"), Column("difference")],
+            caption="Words on which prediction and rating differ most",
+            columns=[*columns, Column("rated"), Column("predicted"), Column("difference")],
             rows=rows,
             folded=True,
         )

@@ -14,7 +14,7 @@ from emosae.report.page import Block, Canvas
 from emosae.report.source import Run, Stage
 from emosae.report.text import shorten
 
-__all__ = ["FEATURES", "HUMAN_MAP", "emotion_maps", "human_attributes", "rdm_pair"]
+__all__ = ["FEATURES", "HUMAN_MAP", "emotion_maps", "human_attributes", "rdm_pair", "several_raters"]
 
 FEATURES, HUMAN_MAP = "features", "human"
 _UNITS = {"correlation": "1 \u2212 r", "cosine": "1 \u2212 cosine", "euclidean": "activation"}
@@ -74,7 +74,7 @@ def _feature_spaces(run: Run, names: list[str]) -> list[str]:
 
 
 def emotion_maps(run: Run, stage: Stage, canvas: Canvas) -> list[Block]:
-    """Draw the model's map with all its languages, and people's own in the same frame."""
+    """Draw the model's map with all its languages, and the reference's in the same frame."""
     table = stage.table("coordinates", "space", "concept")
     aligned = {"aligned_1", "aligned_2"} <= set(table.columns)
     columns = ("aligned_1", "aligned_2") if aligned else ("axis_1", "axis_2")
@@ -86,7 +86,7 @@ def emotion_maps(run: Run, stage: Stage, canvas: Canvas) -> list[Block]:
     reference = str(stage.values.get("reference") or "")
     onto_people = aligned and reference == HUMAN_MAP
     unit = (
-        "unit of people's judgements"
+        f"unit of {run.voice.judgements}"
         if onto_people
         else _UNITS.get(str(stage.values.get("dissimilarity")), "own unit")
     )
@@ -95,7 +95,7 @@ def emotion_maps(run: Run, stage: Stage, canvas: Canvas) -> list[Block]:
     blocks: list[Block] = []
     drawings = [("emotion_map", "Emotion map of the model", model)]
     if HUMAN_MAP in layers:
-        drawings.append(("emotion_map_people", "Emotion map of people", [layers[HUMAN_MAP]]))
+        drawings.append(("emotion_map_people", f"Emotion map of {run.voice.who}", [layers[HUMAN_MAP]]))
     for name, title, shown in drawings:
         shown = [layer for layer in shown if layer.positions]  # noqa: PLW2901
         if not shown:
@@ -106,7 +106,7 @@ def emotion_maps(run: Run, stage: Stage, canvas: Canvas) -> list[Block]:
             valence=attributes.get("valence", {}),
             arousal=attributes.get("arousal", {}),
             axis_names=axis_names,
-            valence_name=f"Valence, rated by people{since}",
+            valence_name=f"Valence, {run.voice.ratings}{since}",
             arousal_name="arousal",
         )
         blocks.append(
@@ -114,7 +114,7 @@ def emotion_maps(run: Run, stage: Stage, canvas: Canvas) -> list[Block]:
                 figure,
                 name,
                 title=title,
-                caption=_caption(name, shown, attributes, onto_people, has_zero, run.is_phantom),
+                caption=_caption(run, name, shown, attributes, onto_people, has_zero),
                 alt=_alt(title, shown),
                 fallback={
                     shorten(concept, 28): f"concept {index}"
@@ -137,33 +137,27 @@ def _layer(run: Run, table: pl.DataFrame, space: str, columns: tuple[str, str]) 
 
 
 def _caption(
+    run: Run,
     name: str,
     layers: list[Layer],
     attributes: Mapping[str, object],
     onto_people: bool,
     has_zero: bool,
-    phantom: bool,
 ) -> str:
+    voice = run.voice
     if name == "emotion_map_people":
-        return (
-            "The same emotions where people's similarity judgements put them, in the same frame and colors."
-        )
-    text = (
-        "Emotions that stand close fire the same features. The map shows two dimensions of more, so look at "
-    )
-    text += "neighbors "
-    text += "rather than at exact distances."
+        return f"The same emotions where {voice.judgements} put them, in the same frame and colors."
+    text = "Emotions that stand close fire the same features. The map shows two dimensions of more, so look at "
+    text += "neighbors rather than at exact distances."
     if "valence" in attributes:
-        text += " Color is how pleasant people find the emotion"
+        text += f" Color is how pleasant the emotion is in {voice.ratings}"
         text += ", size how arousing" if "arousal" in attributes else ""
         text += "." if has_zero else ", both as differences from the mean emotion."
     if len(layers) > 1:
         text += " A line joins one emotion in its languages; short lines mean that the languages agree."
     if onto_people:
-        text += (
-            " The map was turned, mirrored and scaled as a whole onto people's map; nothing was moved in it."
-        )
-    if phantom:
+        text += f" The map was turned, mirrored and scaled as a whole onto {voice.map}; nothing was moved in it."
+    if run.is_phantom:
         text += " This model's emotions were planted."
     return text
 
@@ -181,8 +175,14 @@ def _alt(title: str, layers: list[Layer]) -> str:
     return f"{title}. " + ". ".join(parts) + "."
 
 
+def several_raters(stage: Stage) -> bool:
+    """Tell whether the judgements come from more than one rater, who then have a ceiling and single scores."""
+    rsa = stage.table("rsa", "n_raters")
+    return bool(rsa.height and (rsa["n_raters"].max() or 0) > 1)  # type: ignore[operator]
+
+
 def rdm_pair(run: Run, stage: Stage, canvas: Canvas) -> list[Block]:
-    """Draw the model's dissimilarities beside people's, over the concepts that both have, in one order."""
+    """Draw the model's dissimilarities beside those it is compared with, over the concepts that both have, in one order."""
     rdms = stage.table("rdms", "space", "concept_a", "concept_b", "dissimilarity")
     if rdms.is_empty():
         return []
@@ -206,19 +206,20 @@ def rdm_pair(run: Run, stage: Stage, canvas: Canvas) -> list[Block]:
         ]
     if judged:
         human = _square(stage, HUMAN_MAP, concepts)[0]
-        shown["People (mean over raters)"] = human
+        name = run.voice.judgements
+        shown[f"{name[0].upper()}{name[1:]}{' (mean over raters)' if several_raters(stage) else ''}"] = human
     order = leaf_order(human if judged else next(iter(shown.values())))
-    by = "people's judgements" if judged else "the model's dissimilarities"
+    by = run.voice.judgements if judged else "the model's dissimilarities"
     return [
         canvas.add(
             draw_rdms(shown, concepts, order),
             "rdms",
-            title="Dissimilarity of every two emotions" + (", model beside people" if judged else ""),
+            title="Dissimilarity of every two emotions" + (f", model beside {run.voice.who}" if judged else ""),
             caption=(
                 "Dark blue: similar; yellow: unlike. Both axes list the emotions in one order, found by "
                 f"clustering {by}, so that groups show as dark squares along the diagonal. Each matrix is "
                 "ranked within itself, which makes them comparable whatever their units. Where the same "
-                "squares appear, the model groups emotions as people do."
+                f"squares appear, the model groups emotions as {by} do."
                 if judged
                 else f"Dark blue: similar; yellow: unlike. The order is found by clustering {by}."
             ),

@@ -1,0 +1,93 @@
+"""How like people the features are, beside what they must be compared with, read from a run's tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from emosae.report.bars import Role
+from emosae.report.names import readable, role, split_language
+from emosae.report.sections.space import FEATURES
+from emosae.report.source import Run, Stage
+from emosae.report.tables import finite
+
+__all__ = ["NEEDED", "Likeness", "headline_rows", "likeness", "raters_ceiling", "space_role"]
+
+NEEDED = ("space", "comparator", "score")
+_ROLES: Mapping[str, Role] = {"baseline": "baseline", "control": "control", "attribute": "human"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Likeness:
+    """How like people the features of one language are, beside what they must be compared with.
+
+    Attributes:
+        language: Empty where the study reads one language.
+        comparator: Which measure of likeness.
+        row: The row of the table.
+        beside: Scores of the baselines of the same language and of valence alone, by readable name.
+        ceiling: Lower and upper bound of the best possible score, None where not known.
+    """
+
+    language: str
+    comparator: str
+    row: Mapping[str, Any]
+    beside: Sequence[tuple[str, float | None]]
+    ceiling: tuple[float, float] | None
+
+
+def likeness(run: Run, stage: Stage | None) -> list[Likeness]:
+    """Read the headline scores of each feature space, none where there was nothing to compare with."""
+    if stage is None:
+        return []
+    rsa = headline_rows(stage)
+    rows = {row["space"]: row for row in rsa.iter_rows(named=True)}
+    found = []
+    for name, row in rows.items():
+        base, language = split_language(name, run.languages)
+        if base != FEATURES:
+            continue
+        # valence alone first, since it is what most of people's judgements follow
+        others = sorted(rows, key=lambda each: each != "valence")
+        beside = [
+            (readable(split_language(other, run.languages)[0]), finite(rows[other]["score"]))
+            for other in others
+            if other == "valence"
+            or (
+                space_role(rows[other], run.languages) in {"baseline", "control"}
+                and split_language(other, run.languages)[1] == language
+            )
+        ]
+        found.append(
+            Likeness(
+                language=language,
+                comparator=str(row["comparator"]),
+                row=row,
+                beside=beside,
+                ceiling=raters_ceiling(row),
+            )
+        )
+    return found
+
+
+def headline_rows(stage: Stage) -> pl.DataFrame:
+    rsa = stage.table("rsa", *NEEDED)
+    if rsa.is_empty():
+        return rsa
+    comparator = stage.values.get("comparator") or rsa["comparator"][0]
+    return rsa.filter(pl.col("comparator") == comparator)
+
+
+def space_role(row: Mapping[str, Any], languages: Sequence[str]) -> Role:
+    named = str(row.get("role") or "")
+    return _ROLES.get(named) or role(split_language(str(row["space"]), languages)[0])
+
+
+def raters_ceiling(row: Mapping[str, Any]) -> tuple[float, float] | None:
+    low, high = finite(row.get("ceiling_lower")), finite(row.get("ceiling_upper"))
+    return None if low is None or high is None else (low, high)
+
+
