@@ -106,6 +106,17 @@ def test_words_are_told_from_labels_and_definitions(table):
     assert add(table(f"x,y,z,valence,arousal\n{rows}"), language="en", name="t").columns["word"] == "y"
 
 
+def test_named_word_column_wins_over_shorter_codes_and_ids_are_recognised(table):
+    header = "code,CONCEPTICON_ID,Item,Frequency,valence,arousal"
+    source = table(f"{header}\nA1,10,firewood,80,5,5\nA2,100,faithful,90,6,6\n")
+    columns = add(source, language="en", name="coded").columns
+    assert (columns["word"], columns["concepticon_id"], columns["frequency"]) == (
+        "Item",
+        "CONCEPTICON_ID",
+        "Frequency",
+    )
+
+
 def test_index_column_without_a_header_is_no_word_and_a_header_may_be_blank(table):
     indexed = add(table(",word,valence,arousal\n1,a,5,5\n2,b,6,6\n"), language="en", name="indexed")
     assert indexed.columns["word"] == "word"

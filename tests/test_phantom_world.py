@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import itertools
 import math
 import re
@@ -108,6 +109,30 @@ def test_a_passage_can_be_asked_for() -> None:
         assert p.emotions == ("grief",)
         assert not re.search("[a-z]", p.text)
         assert any(s.role is Role.SITUATION and s.emotion == "grief" for s in p.spans)
+
+
+def test_text_is_the_one_the_shipped_model_read() -> None:
+    """Weights and text belong together: a change of the world or the grammar needs a new training."""
+    digest = hashlib.sha256()
+    for p in passages("train", 200):
+        digest.update(f"{p.text}|{p.logp:.6f}\n".encode())
+    assert digest.hexdigest()[:16] == "e081ab4445b6678f"
+
+
+def test_lessons_have_the_share_and_the_questions_that_are_asked_for() -> None:
+    found = list(passages("lessons", 400, emotional_share=0.8, question_rate=1.0))
+    emotional = [p for p in found if p.kind is Kind.EMOTIONAL]
+    assert len(emotional) / 400 == pytest.approx(0.8, abs=0.05)
+    assert all(p.kind is not Kind.MIXED for p in found)
+    asked = [p for p in emotional if p.spans[-1].role is Role.QUESTION]
+    assert len(asked) / len(emotional) == pytest.approx(2 / 3, abs=0.06)
+    words = {w.text for e in load_world().emotions.values() for w in e.words if w.language is Language.EN}
+    for p in asked:
+        last = p.spans[-1]
+        assert last.named
+        if last.language is Language.EN:
+            assert p.text[last.start : last.end].split("It was ")[1].rstrip(".") in words
+    assert not any(s.role is Role.QUESTION for p in passages("lessons", 200) for s in p.spans)
 
 
 def test_log_probability_is_that_of_the_choices() -> None:

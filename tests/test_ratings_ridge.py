@@ -251,9 +251,8 @@ def test_noise_predicts_nothing_and_takes_a_large_penalty(solver: str, seed: int
     y = np.random.default_rng(seed).standard_normal((500, 2))
     outer = assign_folds(np.arange(500), 10, seed)
     fit = nested_ridge(x, y, outer, inner_folds(np.arange(500), outer, 5, seed), penalty_grid(1e-4, 1e4, 20))
-    mean = np.stack([y[outer != fold].mean(axis=0) for fold in range(10)])[outer]
-    for target in range(2):
-        assert abs(np.corrcoef((fit.predicted - mean)[:, target], (y - mean)[:, target])[0, 1]) < 0.15
+    for fold in range(10):
+        assert np.abs(fit.predicted[outer == fold] - y[outer != fold].mean(axis=0)).mean() < 0.25
     assert np.median(fit.relative) > 10
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,33 +11,51 @@ from scipy import stats
 from sklearn.metrics import r2_score, root_mean_squared_error
 
 from emosae.errors import UserError
-from emosae.ratings import reliability_ceiling
+from emosae.ratings import RatingsConfig, reliability_ceiling, study_ratings
 from emosae.ratings.comparison import adjust_p, corrected_t, paired_bootstrap
-from emosae.ratings.scores import bootstrap_pearson, pearson, score_predictions, spearman
+from emosae.ratings.scores import (
+    bootstrap_pearson,
+    overlap_factor,
+    pearson,
+    pearson_interval,
+    score_predictions,
+    spearman,
+)
 
 
 def test_scores_equal_scipy_and_sklearn() -> None:
     rng = np.random.default_rng(0)
     y = rng.integers(1, 9, 200) + 0.0  # with ties
     p = 0.5 * y + rng.standard_normal(200)
-    scores = score_predictions(y, p, np.full(200, y.mean()))
+    scores = score_predictions(y, p, np.full(200, y.mean()), np.zeros(200, dtype=int))
     assert scores.r == pytest.approx(stats.pearsonr(y, p).statistic, abs=1e-12)
     assert scores.rho == pytest.approx(stats.spearmanr(y, p).statistic, abs=1e-12)
     assert scores.r2 == pytest.approx(r2_score(y, p), abs=1e-12)
     assert scores.rmse == pytest.approx(root_mean_squared_error(y, p), abs=1e-12)
 
 
-def test_scores_are_of_deviations_from_the_training_mean() -> None:
+def test_scores_are_taken_within_folds() -> None:
     y, p, base = (
-        np.array([1.0, 2.0, 7.0, 9.0]),
-        np.array([2.0, 3.0, 5.0, 6.0]),
-        np.array([1.0, 1.0, 6.0, 6.0]),
+        np.array([1.0, 3.0, 7.0, 13.0]),
+        np.array([2.0, 3.0, 6.0, 5.0]),
+        np.array([10.0, 10.0, 2.0, 2.0]),
     )
-    scores = score_predictions(y, p, base)
-    assert scores.r == pytest.approx(stats.pearsonr([0, 1, 1, 3], [1, 2, -1, 0]).statistic)
-    assert scores.rho == pytest.approx(stats.spearmanr([0, 1, 1, 3], [1, 2, -1, 0]).statistic)
-    assert scores.r2 == pytest.approx(1 - 15 / 11)
-    assert scores.rmse == pytest.approx(np.sqrt(15 / 4))
+    scores = score_predictions(y, p, base, np.array([0, 0, 1, 1]))
+    assert scores.r == pytest.approx(stats.pearsonr([-1, 1, -3, 3], [-0.5, 0.5, 0.5, -0.5]).statistic)
+    assert scores.rho == pytest.approx(stats.spearmanr([-1, 1, -3, 3], [-0.5, 0.5, 0.5, -0.5]).statistic)
+    assert scores.r2 == pytest.approx(1 - 66 / (81 + 49 + 25 + 121))
+    assert scores.rmse == pytest.approx(np.sqrt(66 / 4))
+
+
+def test_interval_of_r_is_widened_on_fishers_z() -> None:
+    drawn = np.linspace(0.4, 0.8, 401)
+    assert pearson_interval(0.6, drawn, 0.5, 1.0) == pytest.approx((0.5, 0.7))
+    low, high = pearson_interval(0.6, drawn, 0.5, 1.5)
+    assert np.arctanh(0.6) - np.arctanh(low) == pytest.approx(1.5 * (np.arctanh(0.6) - np.arctanh(0.5)))
+    assert np.arctanh(high) - np.arctanh(0.6) == pytest.approx(1.5 * (np.arctanh(0.7) - np.arctanh(0.6)))
+    assert np.isnan(pearson_interval(float("nan"), drawn, 0.95, 1.0)).all()
+    assert np.isfinite(pearson_interval(1.0, np.ones(5), 0.95, 1.45)).all()
+    assert overlap_factor(10) == pytest.approx(1.4530, abs=1e-4)
 
 
 @given(st.lists(st.integers(-50, 50), min_size=3, max_size=40), st.integers(0, 99))
@@ -125,12 +144,13 @@ def test_corrected_t_by_hand() -> None:
 
 def test_paired_bootstrap_counts_both_tails() -> None:
     resampled = np.array([-0.01, 0.01, 0.02, 0.03, 0.02, 0.01, 0.04, 0.02, 0.03])
-    result = paired_bootstrap(0.02, resampled, 0.5)
+    result = paired_bootstrap(0.02, resampled, 0.5, 1.0)
     assert result.p == pytest.approx(2 * 2 / 10)
     assert (result.low, result.high) == pytest.approx((0.01, 0.03))
-    assert paired_bootstrap(0.02, resampled[1:], 0.95).p == pytest.approx(2 / 9)
-    assert paired_bootstrap(0.0, np.zeros(10), 0.95).p == 1.0
-    assert np.isnan(paired_bootstrap(0.1, np.full(10, np.nan), 0.95).p)
+    assert paired_bootstrap(0.02, resampled[1:], 0.95, 1.0).p == pytest.approx(2 / 9)
+    assert paired_bootstrap(0.02, resampled[1:], 0.95, 3.0).p == pytest.approx(2 * 3 / 9)
+    assert paired_bootstrap(0.0, np.zeros(10), 0.95, 1.0).p == 1.0
+    assert np.isnan(paired_bootstrap(0.1, np.full(10, np.nan), 0.95, 1.0).p)
 
 
 def test_paired_bootstrap_p_is_uniform_under_the_null() -> None:
@@ -141,10 +161,36 @@ def test_paired_bootstrap_p_is_uniform_under_the_null() -> None:
         p = y[:, None] + 1.5 * rng.standard_normal((150, 2))
         drawn = bootstrap_pearson(y, p, n_resamples=300, seed=trial)
         ps.append(
-            paired_bootstrap(pearson(y, p[:, 0]) - pearson(y, p[:, 1]), drawn[:, 0] - drawn[:, 1], 0.95).p
+            paired_bootstrap(
+                pearson(y, p[:, 0]) - pearson(y, p[:, 1]), drawn[:, 0] - drawn[:, 1], 0.95, 1.0
+            ).p
         )
     assert 0.02 < np.mean(np.array(ps) <= 0.05) < 0.09
     assert stats.kstest(ps, "uniform").pvalue > 0.001
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signal", [0.0, 1.0])
+def test_cross_validated_intervals_cover_and_equal_predictors_are_called_equal(signal: float) -> None:
+    trials, n, p = 300, 200, 30
+    weights = np.random.default_rng(99).standard_normal(p)
+    found, rejected = [], {"corrected_t": 0, "paired_bootstrap": 0}
+    config = RatingsConfig(bootstrap=200, workers=1, penalty_low=1e-3, penalties=10)
+    for trial in range(trials):
+        rng = np.random.default_rng(trial)
+        x = np.where(rng.random((n, p)) < 0.3, rng.exponential(size=(n, p)), 0.0)
+        ratings = signal * (x @ weights) / np.sqrt(p / 2) + rng.standard_normal(n)
+        table = pl.DataFrame({"word": [f"w{i}" for i in range(n)], "language": "en", "valence": ratings})
+        # two predictors that know the same, each with noise columns of its own
+        both = {name: np.concatenate([x, rng.standard_normal((n, p // 2))], axis=1) for name in "ab"}
+        result = study_ratings(both, table, targets=["valence"], config=config)
+        found.append(result.scores.select("r", "r_low", "r_high").row(0))
+        for row in result.comparisons.iter_rows(named=True):
+            rejected[row["test"]] += row["p"] <= 0.05
+    r, low, high = np.array(found).T
+    truth = r.mean() if signal else 0.0
+    assert 0.88 <= ((low <= truth) & (truth <= high)).mean() <= 0.99
+    assert max(rejected.values()) / trials <= 0.09
 
 
 def test_benjamini_hochberg_leaves_out_what_is_no_test() -> None:

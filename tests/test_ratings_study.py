@@ -68,9 +68,10 @@ def test_tables_have_the_promised_columns(result: RatingsResult) -> None:
 def test_scores_are_those_of_the_predictions(result: RatingsResult) -> None:
     for row in result.scores.iter_rows(named=True):
         part = result.predictions.filter(predictor=row["predictor"], target=row["target"])
-        training = [part.filter(pl.col("fold") != f)["rating"].mean() for f in part["fold"]]
-        np.testing.assert_allclose(part["baseline"], training)
-        r = stats.pearsonr(part["rating"] - part["baseline"], part["predicted"] - part["baseline"]).statistic
+        within = part.select(
+            (pl.col("rating", "predicted") - pl.col("rating", "predicted").mean()).over("fold")
+        )
+        r = stats.pearsonr(within["rating"], within["predicted"]).statistic
         assert row["r"] == pytest.approx(r, abs=1e-12)
         assert row["r_low"] < row["r"] < row["r_high"]
         by_fold = [stats.pearsonr(f["rating"], f["predicted"]).statistic for f in part.partition_by("fold")]
@@ -109,8 +110,8 @@ def test_noise_scores_about_zero_on_average() -> None:
                 0, named=True
             )
         )
-    # the raw predictions of such a study correlate at -.2 with the ratings
-    assert abs(np.mean([row["r"] for row in found])) < 0.06
+    # across folds such predictions correlate at about -.2 with the ratings
+    assert abs(np.mean([row["r"] for row in found])) < 0.08
     assert sum(row["r_low"] <= 0 <= row["r_high"] for row in found) >= 9
     assert np.mean([row["r2"] for row in found]) < 0.01
 
@@ -163,7 +164,7 @@ def test_a_subset_keeps_its_feature_numbers(words: tuple[sp.csr_array, pl.DataFr
     assert chosen.scores.filter(predictor="emotion space")["n_features"].unique().to_list() == [4]
     with pytest.raises(UserError, match=r"must number the 4 columns .* got 3 numbers"):
         study_ratings(cells, table, config=QUICK, features={"emotion space": [1, 2, 3]})
-    with pytest.raises(UserError, match="no predictor 'emotion spice'. Did you mean 'emotion space'"):
+    with pytest.raises(UserError, match=r"no predictor 'emotion spice'\. Did you mean 'emotion space'"):
         study_ratings(cells, table, config=QUICK, features={"emotion spice": columns})
 
 
@@ -279,7 +280,7 @@ def test_wrong_calls_are_refused_in_plain_words(words: tuple[sp.csr_array, pl.Da
         study_ratings({"features": x[:5]}, table[:5], config=QUICK)
     with pytest.raises(UserError, match="did not choose the features, got none"):
         study_ratings({"features": x}, table, config=QUICK, exclude=table["word"])
-    with pytest.raises(UserError, match="Predictor 'control' must be a matrix .* at least one of each"):
+    with pytest.raises(UserError, match=r"Predictor 'control' must be a matrix .* at least one of each"):
         study_ratings({"features": x, "control": x[:, :0]}, table, config=QUICK)
     with pytest.raises(UserError, match="got 0 rows"):
         study_ratings({"features": x[:0]}, table[:0], config=QUICK)
@@ -311,6 +312,9 @@ def test_the_configuration_is_a_schema() -> None:
 
 
 def test_reading_the_schema_imports_no_numeric_library() -> None:
-    code = "import sys, emosae.ratings; emosae.ratings.RatingsConfig; print([m for m in ('scipy','polars','numpy','torch') if m in sys.modules])"
+    heavy = ("scipy", "polars", "numpy", "torch")
+    code = (
+        f"import sys, emosae.ratings as r; r.RatingsConfig; print([m for m in {heavy} if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "[]"

@@ -63,6 +63,7 @@ def make_figures() -> dict[str, object]:
                     rating=rating,
                     predicted=rating + 1,
                     axis="Valence (scale 1 to 9)",
+                    rated="people's ratings",
                 )
             ]
         ),
@@ -195,15 +196,15 @@ def test_ranks_are_shares_of_the_judged_pairs() -> None:
 def test_matrices_share_one_order_and_one_scale() -> None:
     rng = np.random.default_rng(1)
     one, two = (squareform(pdist(rng.random((5, 2)))) for _ in range(2))
-    order = leaf_order(two)
+    order = np.array([3, 0, 4, 1, 2])
     with drawing():
         figure = draw_rdms({"Model": one, "People": two}, CONCEPTS, order)
     panels = figure.axes[:2]
     assert [label.get_text() for label in panels[0].get_yticklabels()] == [CONCEPTS[i] for i in order]
     for panel, rdm in zip(panels, (one, two), strict=True):
-        mesh = panel.collections[0]
+        mesh = panel.images[0]
         assert mesh.get_clim() == (0, 1)
-        shown = np.ma.filled(mesh.get_array(), np.nan).reshape(5, 5)
+        shown = np.ma.filled(mesh.get_array(), np.nan)
         np.testing.assert_array_equal(shown, rank_scale(rdm)[np.ix_(order, order)])
 
 
@@ -308,7 +309,16 @@ def test_scatter_of_many_words_is_one_picture(tmp_path: Path) -> None:
         rating = rng.normal(5, 1, n)
         with drawing():
             figure = draw_scatter(
-                [Cloud(title="t", subtitle="s", rating=rating, predicted=rating, axis="Valence")]
+                [
+                    Cloud(
+                        title="t",
+                        subtitle="s",
+                        rating=rating,
+                        predicted=rating,
+                        axis="Valence",
+                        rated="people's ratings",
+                    )
+                ]
             )
             svg = save_figure(figure, tmp_path, f"f{n}")
         assert svg.count("<image") == pictures

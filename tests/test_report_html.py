@@ -194,7 +194,7 @@ def test_several_sites_have_a_section_each_and_none_is_the_best(tmp_path: Path) 
         "blocks-3-hook-resid-post-selection.svg",
         "blocks-5-hook-mlp-out-selection.svg",
     }
-    assert "none is named the best" in page.text
+    assert "None is named the best" in page.text
 
 
 def test_a_site_that_lacks_a_stage_says_so(tmp_path: Path) -> None:
@@ -268,8 +268,8 @@ def test_headline_of_the_manifest_leads_where_there_are_no_scores(tmp_path: Path
 
 def test_headline_sentence_holds_score_ceiling_and_valence(page: Page) -> None:
     assert (
-        "The features of example model place 5 emotions in a way that agrees with a single person's view by "
-        "0.581 for English words and 0.571 for Chinese words; people's own disagreement allows at most "
+        "The features of example model place 5 emotions in a way that agrees with a single rater's view by "
+        "0.581 for English words and 0.571 for Chinese words; the raters' own disagreement allows at most "
         "0.752, and valence alone, without a model, reaches 0.614."
     ) in page.text
 
@@ -301,7 +301,7 @@ def test_empty_tables_leave_the_figure_out(tmp_path: Path) -> None:
     page = read_page(draw(run))
     assert page.faults == []
     assert "no candidate feature" in page.text
-    assert "no human similarity judgements" in page.text
+    assert "no similarity judgements" in page.text
     assert not page.all("figure")
 
 

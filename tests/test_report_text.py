@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emosae.report.names import language_name, order_names, readable, role, split_language
+from emosae.report.tables import finite
 from emosae.report.text import clean, count, interval, number, p_value, plain, shorten
 
 
@@ -65,6 +66,15 @@ def test_shortened_text_is_one_line_of_bounded_length(text: str, most: int) -> N
     assert "\n" not in line
     if len(" ".join(clean(text).split())) > most:
         assert line.endswith("…")
+
+
+def test_only_finite_numbers_are_numbers() -> None:
+    assert [finite(value) for value in (0.5, 2, 0, None, math.nan, math.inf, "1", True)] == [
+        0.5,
+        2,
+        0,
+        *[None] * 5,
+    ]
 
 
 def test_plain_values() -> None:

@@ -73,11 +73,13 @@ def test_only_features_that_fire_are_scored() -> None:
 def test_adjusted_p_counts_every_feature_of_the_sae_and_every_concept() -> None:
     dense, weights, neutral = _world(0)
     dense[:, 20:] = 0
+    dense[:, 0] = weights[:, 0]  # one that stays below 1 when adjusted
     scored = score_features(sparse.csr_array(dense), weights, neutral)
     everything = np.ones((CONCEPTS, FEATURES))
     everything[:, scored.features] = scored.p
     expected = stats.false_discovery_control(everything.ravel()).reshape(everything.shape)
     np.testing.assert_allclose(scored.p_adjusted, expected[:, scored.features], rtol=1e-9)
+    assert 0 < scored.p_adjusted.min() < 0.01
 
 
 def test_weighted_auroc_and_mean_difference_equal_repeated_words() -> None:

@@ -164,6 +164,9 @@ def test_a_set_that_is_not_significant_is_filled_up_and_marked() -> None:
     assert not joy["significant"].any()
     assert "not significant" in found.summary.filter(pl.col("concept") == "joy")["note"][0]
     assert any("not significant" in note for note in found.notes["note"])
+    assert not set(found.features("control")) & set(found.features("space")), (
+        "nor do fillers serve as control"
+    )
     fear = found.scores.filter(pl.col("selected") & (pl.col("concept") == "fear"))
     assert fear["significant"].to_list() == [True, True, False], "significant ones come first"
     strict = select_features(

@@ -7,7 +7,7 @@ from emosae.features.cache import (
     prune_readings,
     reading_key,
 )
-from emosae.features.extract import Reading, encode_tokens, extract, text_items
+from emosae.features.extract import Reading, encode_tokens, extract, text_items, unknown_items
 from emosae.features.matrix import FeatureMatrix
 from emosae.features.pooling import Pooling, pool_dense, pool_sparse
 
@@ -25,4 +25,5 @@ __all__ = [
     "prune_readings",
     "reading_key",
     "text_items",
+    "unknown_items",
 ]

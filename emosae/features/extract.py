@@ -25,7 +25,7 @@ from emosae.models import (
 )
 from emosae.saes import SparseAutoencoder
 
-__all__ = ["Reading", "encode_tokens", "extract", "text_items"]
+__all__ = ["Reading", "encode_tokens", "extract", "text_items", "unknown_items"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,13 +40,6 @@ class Reading:
 
     features: FeatureMatrix
     dense: dict[str, np.ndarray] = field(default_factory=dict)
-
-    def take(self, rows: np.ndarray) -> Reading:
-        """Keep the rows of a boolean mask."""
-        return Reading(
-            features=self.features.take(rows),
-            dense={name: values[rows] for name, values in self.dense.items()},
-        )
 
     def aggregate(self, by: list[str]) -> Reading:
         """Average the rows that share `by`, features and baselines alike."""
@@ -141,6 +134,21 @@ def extract(
             features=features, dense=extra | ({"embedding": embedding.values()} if baselines else {})
         )
     return readings
+
+
+def unknown_items(
+    model: Any,
+    tokenizer: Any,
+    saes: Mapping[Site, SparseAutoencoder],
+    items: pl.DataFrame,
+    max_length: int | None = None,
+) -> np.ndarray:
+    """Tell which items the tokenizer cannot represent, without reading them through the model.
+
+    Returns:
+        For each item, whether a token of its span is unknown or the span has none, `[n_items]` bool.
+    """
+    return np.asarray(_tokens(model, tokenizer, saes, items, max_length).unknown, dtype=bool)
 
 
 def encode_tokens(

@@ -10,7 +10,7 @@ import polars as pl
 
 from emosae.concepts import coverage, word_items
 from emosae.config import FeaturesConfig
-from emosae.features import FeatureMatrix, Reading, cached_extract
+from emosae.features import FeatureMatrix, Reading, cached_extract, unknown_items
 from emosae.lens import Lens
 from emosae.models import Site
 from emosae.progress import progress
@@ -67,11 +67,16 @@ def read_words(
         UserError: It knows no word of a concept.
     """
     items = word_items(pl.concat([words.select("word", "language") for words in sets.values()]), templates)
+    saes = {site: lens.saes[site] for site in (sites or lens.saes)}
+    lost = items.filter(unknown_items(lens.model, lens.tokenizer, saes, items))
+    lost = lost.select("language", "word").unique()
+    known = _coverage(sets, lost, config.min_coverage)
+    items = items.join(lost, on=["language", "word"], how="anti", maintain_order="left")
     with progress(f"reading {what}", items.height) as step:
         readings = cached_extract(
             lens.model,
             lens.tokenizer,
-            {site: lens.saes[site] for site in (sites or lens.saes)},
+            saes,
             items,
             model_id=model_id,
             use_cache=config.use_cache,
@@ -80,21 +85,18 @@ def read_words(
             baselines=True,
             max_tokens=config.max_tokens,
         )
-    table = next(iter(readings.values())).features.items
-    lost = table.filter("unknown").select("language", "word").unique()
-    known = []
+    return {site: reading.aggregate(["language", "word"]) for site, reading in readings.items()}, known
+
+
+def _coverage(sets: Mapping[str, pl.DataFrame], lost: pl.DataFrame, threshold: float) -> pl.DataFrame:
+    """Count the known words of each set in each language, before the model reads any."""
+    counted = []
     for name, words in sets.items():
         for (language,), own in words.group_by("language", maintain_order=True):
             missing = lost.filter(pl.col("language") == language)["word"]
-            counted = coverage(own, missing, config.min_coverage, name=name)
-            known.append(counted.select(pl.lit(name).alias("set"), pl.all()))
-    keep = (
-        table.with_row_index("row").join(lost, on=["language", "word"], how="anti")["row"].sort().to_numpy()
-    )
-    averaged = {
-        site: reading.take(keep).aggregate(["language", "word"]) for site, reading in readings.items()
-    }
-    return averaged, pl.concat(known, how="diagonal_relaxed")
+            table = coverage(own, missing, threshold, name=name)
+            counted.append(table.select(pl.lit(name).alias("set"), pl.all()))
+    return pl.concat(counted, how="diagonal_relaxed")
 
 
 def describe(features: FeatureMatrix, known: pl.DataFrame) -> FeaturesResult:

@@ -57,7 +57,9 @@ class Study:
             return self._lens
         config = self.config
         name = config.name or (config.preset if config.preset != "custom" else None)
-        return open_lens(config.model, config.sae, name=name, concepts=config.concepts.path or config.concepts.name)
+        return open_lens(
+            config.model, config.sae, name=name, concepts=config.concepts.path or config.concepts.name
+        )
 
     @cached_property
     def model_id(self) -> str:

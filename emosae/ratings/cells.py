@@ -13,7 +13,14 @@ import polars as pl
 from emosae.ratings.comparison import Difference, corrected_t, paired_bootstrap
 from emosae.ratings.config import RatingsConfig
 from emosae.ratings.nested import NestedRidge
-from emosae.ratings.scores import bootstrap_pearson, pearson, score_predictions
+from emosae.ratings.scores import (
+    bootstrap_pearson,
+    overlap_factor,
+    pearson,
+    pearson_interval,
+    score_predictions,
+    within_folds,
+)
 from emosae.ratings.tables import PREDICTIONS
 
 __all__ = ["Cell", "comparison_rows", "prediction_table", "score_rows"]
@@ -49,8 +56,9 @@ class Cell:
 
     def resample(self, n_resamples: int, seed: int) -> np.ndarray:
         """Return every predictor's r on resampled words, [n_resamples, n_predictors]."""
-        predicted = np.stack(list(self.predicted.values()), axis=1) - self.baseline[:, None]
-        return bootstrap_pearson(self.ratings - self.baseline, predicted, n_resamples=n_resamples, seed=seed)
+        predicted = within_folds(np.stack(list(self.predicted.values()), axis=1), self.outer)
+        ratings = within_folds(self.ratings, self.outer)
+        return bootstrap_pearson(ratings, predicted, n_resamples=n_resamples, seed=seed)
 
     def fold_r(self, predictor: str) -> np.ndarray:
         """Return Pearson's r inside each outer fold, [n_folds]."""
@@ -73,7 +81,6 @@ def prediction_table(cell: Cell) -> pl.DataFrame:
                 "rating": cell.ratings,
                 "predictor": [name] * len(cell.words),
                 "predicted": predicted,
-                "baseline": cell.baseline,
                 "fold": cell.outer,
             },
             schema=PREDICTIONS,
@@ -86,13 +93,13 @@ def score_rows(
     cell: Cell, fits: Mapping[str, NestedRidge], index: int, resampled: np.ndarray, confidence: float
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return the rows of `scores` and of `folds` of one cell; `index` is the target's place in the fits."""
-    tail = (1.0 - confidence) / 2
+    baseline = cell.baseline
+    factor = overlap_factor(int(cell.outer.max()) + 1)
     rows, fold_rows = [], []
     for column, (name, predicted) in enumerate(cell.predicted.items()):
         fit = fits[name]
-        scores = score_predictions(cell.ratings, predicted, cell.baseline)
-        known = resampled[np.isfinite(resampled[:, column]), column]
-        low, high = np.quantile(known, [tail, 1.0 - tail]) if len(known) else (np.nan, np.nan)
+        scores = score_predictions(cell.ratings, predicted, baseline, cell.outer)
+        low, high = pearson_interval(scores.r, resampled[:, column], confidence, factor)
         fold_r = cell.fold_r(name)
         head = {"predictor": name, "target": cell.target, "language": cell.language}
         rows.append(
@@ -101,8 +108,8 @@ def score_rows(
                 "n_words": len(cell.words),
                 "n_features": fit.weights.shape[1],
                 **asdict(scores),
-                "r_low": float(low),
-                "r_high": float(high),
+                "r_low": low,
+                "r_high": high,
                 "r_folds": float(np.nanmean(fold_r)) if np.isfinite(fold_r).any() else float("nan"),
                 "penalty": float(np.median(fit.penalties[:, index])),
                 "penalty_relative": float(np.median(fit.relative[:, index])),
@@ -112,14 +119,15 @@ def score_rows(
         )
         for fold in range(len(fold_r)):
             inside = cell.outer == fold
+            inside_scores = score_predictions(
+                cell.ratings[inside], predicted[inside], baseline[inside], cell.outer[inside]
+            )
             fold_rows.append(
                 {
                     **head,
                     "fold": fold,
                     "n_words": int(inside.sum()),
-                    **asdict(
-                        score_predictions(cell.ratings[inside], predicted[inside], cell.baseline[inside])
-                    ),
+                    **asdict(inside_scores),
                     "penalty": float(fit.penalties[fold, index]),
                 }
             )
@@ -130,14 +138,15 @@ def comparison_rows(cell: Cell, resampled: np.ndarray, config: RatingsConfig) ->
     """Compare every pair of predictors of a cell by both tests."""
     rows = []
     names = list(cell.predicted)
-    baseline = cell.baseline
-    pooled = {name: pearson(cell.ratings - baseline, cell.predicted[name] - baseline) for name in names}
+    ratings = within_folds(cell.ratings, cell.outer)
+    pooled = {name: pearson(ratings, within_folds(cell.predicted[name], cell.outer)) for name in names}
+    factor = overlap_factor(config.folds)
     fold_r = {name: cell.fold_r(name) for name in names}
     for (i, a), (j, b) in itertools.combinations(enumerate(names), 2):
         tests: dict[str, Difference] = {
             "corrected_t": corrected_t(fold_r[a] - fold_r[b], 1.0 / (config.folds - 1), config.confidence),
             "paired_bootstrap": paired_bootstrap(
-                pooled[a] - pooled[b], resampled[:, i] - resampled[:, j], config.confidence
+                pooled[a] - pooled[b], resampled[:, i] - resampled[:, j], config.confidence, factor
             ),
         }
         for test, difference in tests.items():

@@ -50,19 +50,21 @@ def corrected_t(differences: np.ndarray, test_share: float, confidence: float) -
     return Difference(difference=mean, low=mean - reach, high=mean + reach, p=p)
 
 
-def paired_bootstrap(observed: float, resampled: np.ndarray, confidence: float) -> Difference:
+def paired_bootstrap(observed: float, resampled: np.ndarray, confidence: float, factor: float) -> Difference:
     """Test a difference of two scores by resampled words.
 
     Args:
         observed: The difference on all words.
         resampled: The difference in each resample of the words, both scores on the same words, [n_resamples].
         confidence: Coverage of the percentile interval.
+        factor: What deviations of the resamples from the observed difference are multiplied by
+            (`emosae.ratings.scores.overlap_factor`); 1 for the plain bootstrap.
 
     Returns:
         The difference, its interval, and twice the smaller share of resamples on either side of 0, counting
         the observed sample on both sides so that p is never 0.
     """
-    known = resampled[np.isfinite(resampled)]
+    known = observed + factor * (resampled[np.isfinite(resampled)] - observed)
     if not len(known) or not np.isfinite(observed):
         return Difference(difference=observed, low=float("nan"), high=float("nan"), p=float("nan"))
     tail = (1.0 - confidence) / 2

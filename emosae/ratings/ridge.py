@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from emosae.errors import UserError
 from emosae.ratings.config import Scaling
@@ -165,7 +166,9 @@ def ridge_path(
     everything, nothing = np.arange(design.shape[0]), np.arange(0)
     problems = make_problems(design, ratings, [(everything, nothing)], scaling)
     solver = make_solver(design, problems, grid, total_gram(design, SPECTRAL_LIMIT, scaling))
-    settle(solver, 0, np.ones((len(grid), ratings.shape[1]), dtype=bool), tolerance)
+    # Many small products: threads that wait for each other would cost more than they save.
+    with threadpool_limits(1, user_api="blas"):
+        settle(solver, 0, np.ones((len(grid), ratings.shape[1]), dtype=bool), tolerance)
     weights = np.stack([solver.weights(0, np.full(ratings.shape[1], i)) for i in range(len(grid))])
     mean = problems[0].mean + (design.offset if hasattr(design, "offset") else 0.0)
     intercepts = problems[0].means - np.einsum("p,lpt->lt", mean, weights)

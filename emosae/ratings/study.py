@@ -56,11 +56,12 @@ class RatingsResult:
     """What a ratings study found. The columns are listed in `emosae.ratings.tables`.
 
     Attributes:
-        scores: A row for each predictor, target and language: correlations with the interval over words, R2,
-            RMSE, the median penalty, the reliability ceiling and the correlation divided by it.
+        scores: A row for each predictor, target and language: correlations within folds, the interval of r
+            over words (widened for folds that share their words, `scores.overlap_factor`), R2 against the
+            training mean, RMSE, r as the mean of the folds', the median penalty, the reliability ceiling and
+            r divided by it.
         folds: The same scores inside each outer fold.
-        predictions: A row for each word, target and predictor: rating, held-out prediction, the mean rating
-            of the training words (`baseline`, from which correlations take deviations), outer fold.
+        predictions: A row for each word, target and predictor: rating, held-out prediction, outer fold.
         comparisons: A row for each pair of predictors and test (`corrected_t` on the folds' r, or
             `paired_bootstrap` on the pooled r): difference a - b, interval, p, and p by Benjamini-Hochberg
             over all pairs, targets and languages of that test.

@@ -61,7 +61,6 @@ PREDICTIONS: dict[str, type[pl.DataType]] = {
     "rating": pl.Float64,
     "predictor": pl.String,
     "predicted": pl.Float64,
-    "baseline": pl.Float64,
     "fold": pl.Int64,
 }
 COMPARISONS: dict[str, type[pl.DataType]] = {

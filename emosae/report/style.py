@@ -221,6 +221,8 @@ def _tidy(svg: str) -> str:
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, count=1, flags=re.S)
     svg = re.sub(r"font-family: [^;\"]+", f"font-family: {_FONT_STACK}", svg)
     svg = re.sub(r"font: ([^;\"]*?\d+(?:\.\d+)?px) [^;\"]+", rf"font: \1 {_FONT_STACK}", svg)
+    # made from the picture's content, so that two alike would share one id; nothing refers to it
+    svg = re.sub(r'(<image\b[^>]*?) id="[^"]*"', r"\1", svg)
     halo = (
         f'g[id^="{HALO}"] text{{paint-order:stroke;stroke:{PAPER};stroke-width:2.4px;stroke-linejoin:round}}'
     )

@@ -16,6 +16,7 @@ __all__ = ["axes_blocks", "between_blocks", "beyond_blocks"]
 
 
 def beyond_blocks(run: Run, stage: Stage) -> list[Block]:
+    """Tell whether the likeness goes beyond valence, and how well the maps fit."""
     tests = stage.table("tests", "test", "space", "statistic", "p")
     if tests.is_empty():
         return []
@@ -81,6 +82,7 @@ def _features(run: Run, table: pl.DataFrame) -> frozenset[int]:
 
 
 def axes_blocks(run: Run, stage: Stage, canvas: Canvas) -> list[Block]:
+    """Tell how the axes of each map follow valence and arousal."""
     axes = stage.table("axes", "space", "method", "axis", "attribute", "r")
     if axes.is_empty():
         return []
@@ -122,12 +124,15 @@ def axes_blocks(run: Run, stage: Stage, canvas: Canvas) -> list[Block]:
         pl.col("space").map_elements(lambda name: _named(run, name), return_dtype=pl.String)
     )
     blocks.append(
-        generic_table(named, f"Axes of every space and their correlation with {run.voice.ratings}", folded=True)
+        generic_table(
+            named, f"Axes of every space and their correlation with {run.voice.ratings}", folded=True
+        )
     )
     return blocks
 
 
 def between_blocks(run: Run, stage: Stage) -> list[Block]:
+    """Tell how like the spaces are to each other, languages first."""
     between = stage.table("between", "space_a", "space_b", "score")
     if between.is_empty():
         return []

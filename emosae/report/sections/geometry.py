@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
 
-from emosae.report.bars import Bar, Panel, Role, draw_bars, draw_intervals
-from emosae.report.names import language_name, readable, role, split_language
+from emosae.report.bars import Bar, Panel, draw_bars
+from emosae.report.names import language_name, readable
 from emosae.report.page import Block, Canvas, Column, Missing, Paragraph, Section, Table
-from emosae.report.sections.space import FEATURES, HUMAN_MAP, emotion_maps, rdm_pair
+from emosae.report.sections.axes import axes_blocks, between_blocks, beyond_blocks
+from emosae.report.sections.likeness import (
+    NEEDED,
+    Likeness,
+    headline_rows,
+    likeness,
+    raters_ceiling,
+    space_role,
+)
+from emosae.report.sections.space import emotion_maps, rdm_pair, several_raters
 from emosae.report.source import Run, Stage
-from emosae.report.tables import finite, generic_table
-from emosae.report.text import count, interval, number, p_value, shorten
+from emosae.report.tables import finite
+from emosae.report.text import count, interval, number, p_value
 
-__all__ = ["Likeness", "geometry_section", "likeness"]
+__all__ = ["geometry_section"]
 
-NEEDED = ("space", "comparator", "score")
-_ROLES: Mapping[str, Role] = {"baseline": "baseline", "control": "control", "attribute": "human"}
 _ORDER = ["features", "subset", "baseline", "control", "human"]
 
 
@@ -40,7 +46,9 @@ def geometry_section(run: Run, stage: Stage | None, canvas: Canvas, anchor: str)
             quiet=True,
         )
     ]
-    blocks += [Paragraph(text) for text in (_in_words(run, stage, one) for one in likeness(run, stage)) if text]
+    blocks += [
+        Paragraph(text) for text in (_in_words(run, stage, one) for one in likeness(run, stage)) if text
+    ]
     blocks += emotion_maps(run, stage, canvas)
     blocks += rdm_pair(run, stage, canvas)
     rsa = stage.table("rsa", *NEEDED)
@@ -121,12 +129,14 @@ def _bars_caption(two: bool, ceiling: bool) -> str:
     text = ""
     if two:
         text += "Left, agreement with one rater at a time, averaged; right, agreement with the mean of all raters, "
-        text += "which is higher for everything and has a ceiling of its own. The two panels must not be mixed. "
+        text += (
+            "which is higher for everything and has a ceiling of its own. The two panels must not be mixed. "
+        )
     if ceiling:
         text += "Within a panel every bar is the same measure as the green band. "
     return text + (
-        "A model that knew only how pleasant each emotion is would reach the bar of valence alone. Whiskers are "
-        "intervals over emotions."
+        "A model that knew only how pleasant each emotion is would reach the bar of valence alone. "
+        "Whiskers are intervals over emotions."
     )
 
 
@@ -140,36 +150,37 @@ def _tables(run: Run, stage: Stage) -> list[Block]:
     first = headline_rows(stage)["comparator"][0]
     comparators = [first, *(each for each in dict.fromkeys(rsa["comparator"].to_list()) if each != first)]
     return [
-        _table(run, rsa.filter(pl.col("comparator") == each), folded=each != first) for each in comparators
+        _table(run, stage, rsa.filter(pl.col("comparator") == each), folded=each != first)
+        for each in comparators
     ]
 
 
-def _table(run: Run, rsa: pl.DataFrame, *, folded: bool) -> Table:
+def _table(run: Run, stage: Stage, rsa: pl.DataFrame, *, folded: bool) -> Table:
     listed = [row for row in rsa.iter_rows(named=True) if row.get("role") != "ceiling"]
     listed.sort(key=lambda row: _ORDER.index(space_role(row, run.languages)))
     partial = any(finite(row.get("partial_rho_given_valence")) is not None for row in listed)
+    several = several_raters(stage)
     rows = []
     for row in listed:
         cells = [readable(row["space"], run.languages), number(row["score"])]
         cells += [interval(row.get("ci_low"), row.get("ci_high")), p_value(row.get("p"))]
-        cells += [number(row.get("score_mean_rdm"))]
-        cells += [
-            interval(row.get("ci_low_mean_rdm"), row.get("ci_high_mean_rdm")),
-            p_value(row.get("p_mean_rdm")),
-        ]
+        if several:  # with one rater both are one number
+            cells += [number(row.get("score_mean_rdm"))]
+            cells += [
+                interval(row.get("ci_low_mean_rdm"), row.get("ci_high_mean_rdm")),
+                p_value(row.get("p_mean_rdm")),
+            ]
         value = row.get("partial_rho_given_valence")
         cells += [number(value) if finite(value) is not None else "\u2013"] if partial else []
         rows.append(cells)
+    spread = [Column("interval"), Column("p")]
     return Table(
         caption=_table_caption(run, listed[0] if listed else {}),
         columns=[
             Column("Space", False),
-            Column("by raters"),
-            Column("interval"),
-            Column("p"),
-            Column("mean of raters"),
-            Column("interval"),
-            Column("p"),
+            Column("by raters" if several else "likeness"),
+            *spread,
+            *([Column("mean of raters"), *spread] if several else []),
             *([Column("partial \u03c1 given valence (a description)")] if partial else []),
         ],
         rows=rows,
@@ -183,7 +194,7 @@ def _table_caption(run: Run, row: Mapping[str, Any]) -> str:
     sizes = [
         f"{count(row[name])} {what}"
         for name, what in (("n_concepts", "emotions"), ("n_raters", "raters"))
-        if row.get(name)
+        if (row.get(name) or 0) > 1
     ]
     text += f" ({', '.join(sizes)})." if sizes else "."
     ceiling, pooled = raters_ceiling(row), finite(row.get("ceiling_mean_rdm"))

@@ -74,6 +74,7 @@ def likeness(run: Run, stage: Stage | None) -> list[Likeness]:
 
 
 def headline_rows(stage: Stage) -> pl.DataFrame:
+    """Return the rows of the comparator that headlines use."""
     rsa = stage.table("rsa", *NEEDED)
     if rsa.is_empty():
         return rsa
@@ -82,12 +83,12 @@ def headline_rows(stage: Stage) -> pl.DataFrame:
 
 
 def space_role(row: Mapping[str, Any], languages: Sequence[str]) -> Role:
+    """Tell what a row's space is to the study, by the table or else by its name."""
     named = str(row.get("role") or "")
     return _ROLES.get(named) or role(split_language(str(row["space"]), languages)[0])
 
 
 def raters_ceiling(row: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Return the lower and upper bound of the best score with single raters, None where not known."""
     low, high = finite(row.get("ceiling_lower")), finite(row.get("ceiling_upper"))
     return None if low is None or high is None else (low, high)
-
-

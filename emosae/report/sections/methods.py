@@ -8,6 +8,7 @@ from typing import Any
 
 from emosae.report.names import language_name
 from emosae.report.page import Block, Copy, Paragraph, Reference, References, Section
+from emosae.report.sections.space import several_raters
 from emosae.report.source import Run, part
 from emosae.report.text import count, shorten
 
@@ -185,15 +186,11 @@ def _geometry(run: Run, done: set[str]) -> str:
         else "; dissimilarities between emotions "
     )
     comparators = settings.get("comparators") or []
-    text += (
-        f"were compared with people's by {comparators[0]}, "
-        if comparators
-        else "were compared with people's, "
-    )
-    text += (
-        "rater by rater and averaged, for the model, every baseline and the noise ceiling alike. p-values "
-        "come from permuting the emotions' labels"
-    )
+    text += f"were compared with {run.voice.judgements}"
+    text += f" by {comparators[0]}" if comparators else ""
+    if any(several_raters(stages["geometry"]) for stages in run.stages.values() if "geometry" in stages):
+        text += ", rater by rater and averaged, for the model, every baseline and the noise ceiling alike"
+    text += ". p-values come from permuting the emotions' labels"
     if settings.get("n_permutations"):
         text += f" ({count(settings['n_permutations'])} permutations)"
     if settings.get("n_bootstrap"):

@@ -55,8 +55,8 @@ def ratings_section(
     if excluded:
         blocks.append(
             Paragraph(
-                f"{count(excluded)} rated words left beforehand: they, or words of their families, chose the "
-                "features."
+                f"{count(excluded)} rated words left beforehand: they, or words of their families, chose "
+                "the features."
             )
         )
     blocks += _comparisons(stage) + _extremes(predictions) + _weights(stage, select)

@@ -149,8 +149,8 @@ def _best(run: Run, stage: Stage, selected: pl.DataFrame, concepts: list[str], l
         )
     return Table(
         caption=f"The best feature of each emotion in {language_name(language)}, and the words that fire it "
-        "most. Words of the emotion's own list are set bold; the others were not meant and fire it "
-        "all the same.",
+        "most. Words of the emotion's own list are set bold; the others were not meant and fire it all "
+        "the same.",
         columns=[
             Column("Emotion", False),
             Column("Feature"),

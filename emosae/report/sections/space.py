@@ -147,7 +147,9 @@ def _caption(
     voice = run.voice
     if name == "emotion_map_people":
         return f"The same emotions where {voice.judgements} put them, in the same frame and colors."
-    text = "Emotions that stand close fire the same features. The map shows two dimensions of more, so look at "
+    text = (
+        "Emotions that stand close fire the same features. The map shows two dimensions of more, so look at "
+    )
     text += "neighbors rather than at exact distances."
     if "valence" in attributes:
         text += f" Color is how pleasant the emotion is in {voice.ratings}"
@@ -156,7 +158,9 @@ def _caption(
     if len(layers) > 1:
         text += " A line joins one emotion in its languages; short lines mean that the languages agree."
     if onto_people:
-        text += f" The map was turned, mirrored and scaled as a whole onto {voice.map}; nothing was moved in it."
+        text += (
+            f" The map was turned, mirrored and scaled as a whole onto {voice.map}; nothing was moved in it."
+        )
     if run.is_phantom:
         text += " This model's emotions were planted."
     return text
@@ -182,7 +186,7 @@ def several_raters(stage: Stage) -> bool:
 
 
 def rdm_pair(run: Run, stage: Stage, canvas: Canvas) -> list[Block]:
-    """Draw the model's dissimilarities beside those it is compared with, over the concepts that both have, in one order."""
+    """Draw the dissimilarities of the model and its reference over the concepts that both have, in one order."""
     rdms = stage.table("rdms", "space", "concept_a", "concept_b", "dissimilarity")
     if rdms.is_empty():
         return []
@@ -214,7 +218,8 @@ def rdm_pair(run: Run, stage: Stage, canvas: Canvas) -> list[Block]:
         canvas.add(
             draw_rdms(shown, concepts, order),
             "rdms",
-            title="Dissimilarity of every two emotions" + (f", model beside {run.voice.who}" if judged else ""),
+            title="Dissimilarity of every two emotions"
+            + (f", model beside {run.voice.who}" if judged else ""),
             caption=(
                 "Dark blue: similar; yellow: unlike. Both axes list the emotions in one order, found by "
                 f"clustering {by}, so that groups show as dark squares along the diagonal. Each matrix is "
