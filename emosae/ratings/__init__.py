@@ -5,9 +5,9 @@ The names are resolved when first used: reading the configuration's schema impor
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from emosae.lazy import lazily
 from emosae.ratings.config import RatingsConfig, Scaling, Transform
 
 if TYPE_CHECKING:
@@ -51,11 +51,4 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(
-            f"module 'emosae.ratings' has no attribute {name!r}; it has {', '.join(__all__)}"
-        )
-    value = getattr(importlib.import_module(f"emosae.ratings.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazily(__name__, _HOMES)

@@ -97,7 +97,7 @@ def draw_emotion_map(
         bar = figure.colorbar(scale, ax=ax, fraction=0.03, aspect=32, pad=0.015)
         bar.set_label(valence_name)
         bar.outline.set_visible(False)
-    _legends(figure, ax, layers, arousal, arousal_name)
+    _legends(figure, layers, valence, arousal, arousal_name)
     _label(figure, ax, layers, arousal)
     return figure
 
@@ -130,7 +130,11 @@ def _area(value: float | None, arousal: Mapping[str, float]) -> float:
 
 
 def _legends(
-    figure: Figure, ax: Axes, layers: Sequence[Layer], arousal: Mapping[str, float], title: str
+    figure: Figure,
+    layers: Sequence[Layer],
+    valence: Mapping[str, float],
+    arousal: Mapping[str, float],
+    title: str,
 ) -> None:
     from matplotlib.lines import Line2D
 

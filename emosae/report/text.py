@@ -6,7 +6,18 @@ import math
 import re
 from typing import Any
 
-__all__ = ["NOT_COMPUTED", "clean", "count", "interval", "number", "p_value", "plain", "shorten", "words_of"]
+__all__ = [
+    "NOT_COMPUTED",
+    "clean",
+    "concept_name",
+    "count",
+    "interval",
+    "number",
+    "p_value",
+    "plain",
+    "shorten",
+    "words_of",
+]
 
 NOT_COMPUTED = "not computed"
 MINUS = "\u2212"
@@ -112,6 +123,16 @@ def plain(value: Any) -> str:
     if isinstance(value, dict):
         return "; ".join(f"{words_of(key)}: {plain(each)}" for key, each in value.items())
     return clean(value)
+
+
+def concept_name(concept: object, most: int = 40) -> str:
+    """Return a concept's key as a figure or a table shows it.
+
+    Example:
+        >>> concept_name("sexual_desire")
+        'sexual desire'
+    """
+    return shorten(words_of(concept), most)
 
 
 def words_of(name: object) -> str:

@@ -5,8 +5,9 @@ The names are resolved when they are used, so that asking for the cache's folder
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from emosae.lazy import lazily
 
 if TYPE_CHECKING:
     from emosae.saes.cache import CacheEntry, cache_root, list_entries
@@ -55,10 +56,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = lazily(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:
