@@ -22,7 +22,7 @@ from emosae.geometry.bootstrap import (
     weighted_ranks,
 )
 from emosae.geometry.ceiling import mean_rdm, mean_rdm_ceiling, noise_ceiling
-from emosae.geometry.compare import mean_over_raters
+from emosae.geometry.comparators import mean_over_raters
 from emosae.geometry.rdm import n_conditions, pair_indices, pair_numbers
 
 RSATOOLBOX = {"rho-a": "rho-a", "spearman": "spearman", "tau-a": "tau-a", "pearson": "corr"}

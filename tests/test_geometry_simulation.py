@@ -13,7 +13,7 @@ from scipy.spatial.distance import pdist
 from emosae.geometry import compute_rdm
 from emosae.geometry.axes import correlate_axes
 from emosae.geometry.bootstrap import bootstrap_scores, draw_multiplicities, fisher_interval
-from emosae.geometry.compare import mean_over_raters
+from emosae.geometry.comparators import mean_over_raters
 from emosae.geometry.permutation import label_permutations, mantel_test
 from emosae.geometry.procrustes import procrustes_test
 from emosae.geometry.valence import beyond_valence

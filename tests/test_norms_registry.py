@@ -83,9 +83,10 @@ def test_shipped_entry_is_complete(name):
     assert entry.verified
     assert entry.n_words > 0
     needed = entry.parts.values() or [entry.file]
-    assert all(len(entry.sha256[file]) == 64 for file in needed)
     assert entry.download.keys() <= set(needed)
-    assert all(address.startswith("http") for address in [entry.url, *entry.download.values()])
+    if entry.path is None:  # what the package itself carries has no address and no checksum to hold it to
+        assert all(len(entry.sha256[file]) == 64 for file in needed)
+        assert all(address.startswith("http") for address in [entry.url, *entry.download.values()])
     assert (entry.script is not None) == (entry.language == "zh")
 
 

@@ -267,6 +267,23 @@ def test_map_holds_every_concept_in_the_colour_of_its_valence() -> None:
     assert sorted(CONCEPTS, key=areas.__getitem__) == sorted(CONCEPTS, key=AROUSAL.__getitem__)
 
 
+def test_an_unrated_concept_has_no_colour_of_valence() -> None:
+    spots = {name: (float(i), float(i % 2)) for i, name in enumerate([*CONCEPTS, "awe"])}
+    axis_names = ("Axis 1", "Axis 2")
+    with drawing():
+        one = draw_emotion_map(
+            [Layer(name="English", positions=spots)], valence=VALENCE, arousal={}, axis_names=axis_names
+        )
+        none = draw_emotion_map(
+            [Layer(name="English", positions=spots)], valence={}, arousal={}, axis_names=axis_names
+        )
+    faces = one.axes[0].collections[0].get_facecolors()
+    assert tuple(faces[-1][:3]) == pytest.approx((0.992, 0.996, 0.996), abs=0.01)
+    assert "not rated" in [text.get_text() for text in one.legends[0].get_texts()]
+    assert len({tuple(face) for face in none.axes[0].collections[0].get_facecolors()}) == 1
+    assert not none.legends
+
+
 def square_rows(space: str, values: list[float]) -> list[dict[str, object]]:
     return [
         {

@@ -18,7 +18,7 @@ from emosae.report import draw
 
 FIGURES = {
     "emotion_map",
-    "emotion_map_people",
+    "emotion_map_reference",
     "rdms",
     "rsa",
     "axes",
@@ -121,6 +121,13 @@ def test_tiles_set_each_score_beside_its_baselines(page: Page) -> None:
     )
     assert ("English", "0.721", "0.701 to 0.741", "0.736") in tiles
     assert len(tiles) == 4
+
+
+def test_words_that_differ_most_are_listed(page: Page) -> None:
+    # predicted - rating is 2 - 4 i / 60 + sin(i): by hand greatest at i = 2 (2.776) and smallest at i = 55 (-2.667)
+    assert "word2 English valence 1.27 4.04 2.78" in page.text
+    assert "word55 English valence 8.33 5.67 −2.67" in page.text
+    assert "word30 English" not in page.text
 
 
 def test_words_are_marked_and_named_in_their_language(page: Page) -> None:
@@ -257,6 +264,51 @@ def test_the_phantom_is_called_what_it_is(tmp_path: Path, page: Page) -> None:
     assert "Nothing here is evidence about real language models." in text
     assert "whose emotions were planted" in text
     assert "planted" not in page.text
+
+
+def test_planted_data_are_never_called_peoples(tmp_path: Path) -> None:
+    config = manifest(["en", "zh"])["config"] | {"model": {"name": "phantom:model"}}
+    run = make_run(tmp_path / "run", languages=["en", "zh"], about={"config": config, "notes": []})
+    for path in (run / "tables").glob("geometry_rsa.parquet"):
+        pl.read_parquet(path).with_columns(
+            pl.lit(1).alias("n_raters"),
+            pl.lit(None, pl.Float64).alias("ceiling_lower"),
+            pl.lit(None, pl.Float64).alias("ceiling_upper"),
+        ).write_parquet(path)
+    text = read_page(draw(run)).text
+    svgs = " ".join(path.read_text() for path in (run / "figures").glob("*.svg"))
+    assert re.search("[Pp]eople", text + svgs) is None
+    assert "the planted distances" in text
+    assert "single rater" not in text
+    assert "mean of raters" not in text
+    assert "in a way that agrees with the planted distances by 0.581 for English words" in text
+
+
+def test_coverage_of_many_concepts_is_added_up(tmp_path: Path) -> None:
+    rows = [
+        {
+            "set": "set5",
+            "language": "en",
+            "concept": f"fine_{i}",
+            "n_words": 10,
+            "known": 9,
+            "dropped": 1,
+            "share": 0.9,
+        }
+        for i in range(20)
+    ]
+    run = make_run(tmp_path / "run", stages=("select",), about={"coverage": {"concepts": rows}})
+    page = read_page(draw(run))
+    assert "set5 English 200 180 20" in page.text
+    assert "fine 19 10 9 1 0.900" in page.text
+
+
+def test_a_folder_of_this_machine_is_not_the_models_name(tmp_path: Path) -> None:
+    config = manifest(["en"])["config"] | {"model": {"name": "/home/someone/models/own"}}
+    text = read_page(draw(make_run(tmp_path / "run", about={"config": config}))).text
+    assert "Model example model" in text
+    assert "We read the language model example model through" in text
+    assert text.count("/home/someone") == 1  # in the settings, to run it again
 
 
 def test_headline_of_the_manifest_leads_where_there_are_no_scores(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_figure_is_drawn_from_the_stages_own_tables(run: Path) -> None:
     assert {path.stem for path in (run / "figures").glob("*.svg")} == {
         "emotion_map",
-        "emotion_map_people",
+        "emotion_map_reference",
         "rdms",
         "rsa",
         "axes",

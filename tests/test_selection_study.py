@@ -120,9 +120,10 @@ def test_words_of_several_concepts_are_nobodys_negatives() -> None:
     )  # fear's own words are still told from
 
 
-def test_words_that_fire_a_feature_are_its_strongest_and_say_where_they_belong(bilingual: Selection) -> None:
-    csr, items, _, _ = _planted(["en", "zh"])
-    rows = bilingual.words.filter(
+def test_words_that_fire_a_feature_are_its_strongest_and_say_where_they_belong() -> None:
+    csr, items, words, neutral = _planted(["en", "zh"])
+    found = select_features(csr, items, words, neutral, config=SelectionConfig(min_features=0, n_words=16))
+    rows = found.words.filter(
         (pl.col("language") == "en") & (pl.col("concept") == "joy") & (pl.col("feature") == 10)
     )
     column = csr.toarray()[:, 10] * (items["language"] == "en").to_numpy()
@@ -130,7 +131,7 @@ def test_words_that_fire_a_feature_are_its_strongest_and_say_where_they_belong(b
     assert rows["word"].to_list() == items["word"].gather(strongest).to_list()
     assert rows["activation"].to_list() == pytest.approx(column[strongest].tolist())
     assert rows["in_concept"].to_list() == [word.startswith("joy") for word in rows["word"]]
-    assert rows.height == SelectionConfig().n_words
+    assert rows.height == 16, "the concept's fourteen and two of the noise"
 
 
 def test_items_beyond_the_study_count_for_density_and_words_only() -> None:
@@ -178,16 +179,31 @@ def test_a_set_that_is_not_significant_is_filled_up_and_marked() -> None:
 
 def test_candidates_pass_every_filter() -> None:
     csr, items, words, neutral = _planted(["en"], noise=0.4)
-    config = SelectionConfig(
-        min_support=6, max_density=0.4, min_auroc=0.55, max_features=7, min_features=7, n_candidates=9
-    )
-    found = select_features(csr, items, words, neutral, config=config)
-    scores = found.scores
+    config = SelectionConfig(min_support=6, max_density=0.4, min_auroc=0.55, n_candidates=200)
+    scores = select_features(csr, items, words, neutral, config=config).scores
     assert scores["support"].min() >= 6
     assert scores["density"].max() <= 0.4
     assert scores["auroc"].min() >= 0.55
-    assert scores.group_by("concept").len()["len"].max() <= 9
+    config = SelectionConfig(max_features=7, min_features=7, n_candidates=9)
+    found = select_features(csr, items, words, neutral, config=config)
+    assert found.scores.group_by("concept").len()["len"].max() <= 9
     assert found.summary["n_selected"].max() == 7
+    assert found.summary["n_candidates"].min() > 9, "of which nine are kept"
+
+
+def test_a_significant_feature_comes_before_one_of_greater_auroc() -> None:
+    csr, items, words, neutral = _planted(["en"])
+    dense = csr.toarray()
+    dense[:, :30] = 0
+    joy = items["word"].str.starts_with("joy").to_numpy()
+    dense[:8, 0] = 1.0  # on eight of joy's words and on no other: enriched
+    dense[:, 1] = 1.0 + joy  # on every word, on joy's most: never enriched
+    config = SelectionConfig(max_density=1.0)
+    found = select_features(sparse.csr_array(dense), items, words, neutral, config=config).scores
+    first, second = found.filter(pl.col("concept") == "joy").sort("rank").head(2).iter_rows(named=True)
+    assert (first["feature"], first["significant"]) == (0, True)
+    assert (second["feature"], second["significant"], second["p"]) == (1, False, 1.0)
+    assert second["auroc"] > first["auroc"]
 
 
 @pytest.mark.parametrize("rank_by", list(RankBy))

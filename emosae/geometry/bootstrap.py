@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.stats import t as student
 
-from emosae.geometry.compare import Comparator, missing_patterns
+from emosae.geometry.comparators import missing_patterns
+from emosae.geometry.measures import Comparator
 from emosae.geometry.rdm import n_conditions, pair_indices
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.stats import rankdata
 
-from emosae.geometry.compare import Comparator, compare, missing_patterns, standardise
+from emosae.geometry.comparators import compare, missing_patterns, standardise
+from emosae.geometry.measures import Comparator
 
 if TYPE_CHECKING:
     from jaxtyping import Float

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 
 from emosae.errors import UserError, unknown_name
-from emosae.geometry.compare import Comparator
-from emosae.geometry.rdm import Dissimilarity
-from emosae.geometry.valence import ResidualNull
+from emosae.geometry.measures import Comparator, Dissimilarity, ResidualNull
 
 __all__ = ["GeometryConfig"]
 

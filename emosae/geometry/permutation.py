@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emosae.geometry.compare import Comparator, missing_patterns, standardise
+from emosae.geometry.comparators import missing_patterns, standardise
+from emosae.geometry.measures import Comparator
 from emosae.geometry.rdm import n_conditions, pair_indices, pair_numbers
 
 if TYPE_CHECKING:

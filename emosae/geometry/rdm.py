@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,12 +11,12 @@ from scipy import sparse
 from scipy.spatial.distance import pdist
 
 from emosae.errors import UserError
+from emosae.geometry.measures import Dissimilarity
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
 
 __all__ = [
-    "Dissimilarity",
     "compute_rdm",
     "concept_matrix",
     "n_conditions",
@@ -25,18 +24,6 @@ __all__ = [
     "pair_numbers",
     "undefined_rows",
 ]
-
-
-class Dissimilarity(StrEnum):
-    """How different the feature vectors of two concepts are.
-
-    The names are rsatoolbox's; its `euclidean` is the square of ours divided by the number of features, which
-    orders the pairs alike.
-    """
-
-    CORRELATION = "correlation"
-    COSINE = "cosine"
-    EUCLIDEAN = "euclidean"
 
 
 def concept_matrix(

@@ -12,7 +12,7 @@ from scipy.spatial.distance import pdist
 from emosae.geometry.axes import Axes, classical_mds, correlate_axes, principal_components
 from emosae.geometry.bootstrap import bootstrap_scores, draw_multiplicities, fisher_interval
 from emosae.geometry.ceiling import mean_rdm, mean_rdm_ceiling, noise_ceiling
-from emosae.geometry.compare import compare, mean_over_raters
+from emosae.geometry.comparators import compare, mean_over_raters
 from emosae.geometry.config import GeometryConfig
 from emosae.geometry.inputs import Human, Spaces
 from emosae.geometry.permutation import (

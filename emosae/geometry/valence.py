@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from emosae.errors import UserError
-from emosae.geometry.compare import Comparator, compare
+from emosae.geometry.comparators import compare
+from emosae.geometry.measures import Comparator, Dissimilarity, ResidualNull
 from emosae.geometry.permutation import permutation_p, score, target
-from emosae.geometry.rdm import Dissimilarity, pair_indices, undefined_rows
+from emosae.geometry.rdm import pair_indices, undefined_rows
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 __all__ = [
     "MIN_CONCEPTS",
     "BeyondValence",
-    "ResidualNull",
     "beyond_valence",
     "partial_rho",
     "piecewise_linear_basis",
@@ -30,25 +29,6 @@ MIN_CONCEPTS = 12
 """The basis has six columns; with fewer concepts the residuals it leaves are too few to permute."""
 
 BLOCK_ELEMENTS = 1 << 21
-
-
-class ResidualNull(StrEnum):
-    """How what valence leaves over is assigned to the concepts anew.
-
-    * `permutation`: whole rows of residuals change places. The basis fits some of every space by chance, and
-      permuted residuals no longer undo that, so the test is conservative: with 27 concepts it rejects 0 to
-      2 % of true null hypotheses at the 5 % level, and finds effects that share 0.8 of a second and a third
-      dimension in 35 (sparse features) to 80 % of simulated studies.
-    * `rotation`: residuals are turned at random inside the space that valence cannot reach, which keeps their
-      size and their independence of valence: 0 to 5 %, and 75 to 95 % of the same effects. Exact for normal
-      residuals, where the permutation needs them only exchangeable.
-
-    Neither holds where what is left over is several times larger for some concepts than for others (12 to
-    15 % false alarms with a log-normal spread of 0.6).
-    """
-
-    PERMUTATION = "permutation"
-    ROTATION = "rotation"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -91,7 +91,7 @@ def load_inputs(config: Config, *, need_ratings: bool, need_human: bool) -> Inpu
         )
     if human is not None:
         others = [language for language in config.language if language != human.language]
-        if others and human.language:
+        if others and human.language not in {"", "mul"}:  # mul: ISO 639 for several languages
             notes.append(
                 f"The raters of {human.name} judged {human.language} words; the comparison with "
                 f"{', '.join(others)} assumes that the words mean the same."

@@ -118,7 +118,7 @@ class SpectralSolver:
         mean = kernel.mean(axis=0)
         total = mean.mean()
         kernel = kernel - mean - mean[:, None] + total
-        cross = cross - mean - cross.mean(axis=1, keepdims=True) + total
+        cross = cross - mean  # the new words' own mean would meet weights that sum to 0
         values, vectors = np.linalg.eigh(kernel)
         right = vectors.T @ problem.targets
         path = right[None] / (np.maximum(values, 0.0)[None, :] + self.penalties[:, None])[:, :, None]

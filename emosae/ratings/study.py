@@ -7,13 +7,13 @@ of all-MiniLM-L6-v2, mean over a word's tokens, all 13,915 Warriner words, r in 
     none       none     .722     .576
     log1p      none     .715     .572
     sqrt       none     .705     .564
-    log1p      sd       .695     .556
-    sqrt       sd       .692     .553
-    none       sd       .680     .552
+    none       sd       .700     .550
+    log1p      sd       .689     .555
+    sqrt       sd       .688     .551
 
-(raw residual .736 / .586, static embedding .686 / .557; both the same to .002 with sd). Scaling to unit
-variance gives a feature that fires on three words the weight of one that fires on a thousand, so it costs
-most.
+(raw residual .736 / .586, static embedding .686 / .557; with sd within .002). Scaling to unit variance gives a
+feature that fires on three words the weight of one that fires on a thousand: a few words are then predicted far
+off the scale, and the result hangs on them.
 """
 
 from __future__ import annotations

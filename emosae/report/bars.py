@@ -20,7 +20,7 @@ from emosae.report.style import (
     WIDTH,
     new_figure,
 )
-from emosae.report.text import number, shorten
+from emosae.report.text import concept_name, number, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -216,9 +216,9 @@ def draw_counts(
         passed = np.array([pair[0] for pair in counts[language]])
         others = np.array([pair[1] for pair in counts[language]])
         ax.barh(where, passed, height=0.7, color=ACCENT, linewidth=0, label="significant")
-        ax.barh(
-            where, others, left=passed, height=0.7, color=CONTROL, linewidth=0, label="best of the others"
-        )
+        if others.any():
+            bars = {"height": 0.7, "color": CONTROL, "linewidth": 0, "label": "best of the others"}
+            ax.barh(where, others, left=passed, **bars)
         ax.set_xlim(0, most * 1.05 or 1)
         ax.set_title(shorten(language, 30))
         ax.set_xlabel("Selected features (number)")
@@ -244,7 +244,7 @@ def draw_counts(
     ax.set_xlabel("AUROC (0.5 is chance)")
     ax.grid(axis="both")
     ax.tick_params(axis="y", length=0)
-    axes[0].set_yticks(where, [shorten(concept, 24) for concept in concepts])
+    axes[0].set_yticks(where, [concept_name(concept, 26) for concept in concepts])
     axes[0].set_ylim(len(concepts) - 0.4, -0.6)
     axes[0].tick_params(axis="y", labelsize=7.5)
     handles, names = axes[0].get_legend_handles_labels()

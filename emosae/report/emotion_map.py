@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from emosae.report.labels import place_labels
-from emosae.report.style import ACCENT, GRID, HALO, INK, MUTED, WIDTH, new_figure
-from emosae.report.text import shorten
+from emosae.report.style import ACCENT, GRID, HALO, INK, MUTED, PAPER, WIDTH, new_figure
+from emosae.report.text import concept_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,7 +58,8 @@ def draw_emotion_map(
 
     Args:
         layers: At least one; the same concept in several is joined by a line and labelled at the first.
-        valence: Of each concept, any unit; 0 is grey, or the mean where all have one sign.
+        valence: Of each concept, any unit; 0 is grey, or the mean where all have one sign. A concept
+            without one is left white; where none has one all are blue.
         arousal: Of each concept, any unit; empty for none.
         axis_names: Labels of the two axes, with their unit.
         valence_name: Title of the colour scale, with its unit.
@@ -84,7 +85,7 @@ def draw_emotion_map(
             y,
             s=[_area(arousal.get(name), arousal) for name in names],
             marker=_MARKERS[index % len(_MARKERS)],
-            c=np.array([_colour(scale, valence.get(name)) for name in names]),
+            c=np.array([_colour(scale, valence.get(name), PAPER if valence else ACCENT) for name in names]),
             edgecolors=INK,
             linewidths=0.6,
             zorder=4 - 0.1 * index,
@@ -102,10 +103,10 @@ def draw_emotion_map(
     return figure
 
 
-def _colour(scale: Any, value: float | None) -> tuple[float, ...]:
+def _colour(scale: Any, value: float | None, bare: str) -> tuple[float, ...]:
     from matplotlib.colors import to_rgba
 
-    return tuple(scale.to_rgba(value)) if value is not None else to_rgba(ACCENT)
+    return tuple(scale.to_rgba(value)) if value is not None else to_rgba(bare)
 
 
 def _limits(values: list[float]) -> tuple[float, float]:
@@ -170,6 +171,12 @@ def _legends(
                     label=label,
                 )
             )
+    if valence and any(name not in valence for name in _concepts(layers)):
+        ring = Line2D(
+            [], [], linestyle="", marker="o", markersize=6, markerfacecolor=PAPER, markeredgecolor=INK
+        )
+        ring.set_label("not rated")
+        handles.append(ring)
     if handles:
         figure.legend(
             handles=handles,
@@ -189,7 +196,14 @@ def _label(figure: Figure, ax: Axes, layers: Sequence[Layer], arousal: Mapping[s
     size = 7.5 if len(names) <= 30 else 6.5
     texts = [
         ax.text(
-            x, y, shorten(name, 28), fontsize=size, ha="center", va="center", gid=f"{HALO}-{index}", zorder=6
+            x,
+            y,
+            concept_name(name, 30),
+            fontsize=size,
+            ha="center",
+            va="center",
+            gid=f"{HALO}-{index}",
+            zorder=6,
         )
         for index, (name, (x, y)) in enumerate(zip(names, first, strict=True))
     ]

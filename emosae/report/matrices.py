@@ -11,7 +11,7 @@ from scipy.spatial.distance import squareform
 from scipy.stats import rankdata
 
 from emosae.report.style import MUTED, WIDTH, new_figure
-from emosae.report.text import shorten
+from emosae.report.text import concept_name, shorten
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -61,13 +61,13 @@ def draw_rdms(
         concepts: The concepts' names.
         order: In which the concepts are drawn.
     """
-    names = [shorten(concepts[index], 24) for index in order]
+    names = [concept_name(concepts[index], 26) for index in order]
     columns = min(len(rdms), 2)
     rows = -(-len(rdms) // columns)
     size = float(np.clip(200 / max(len(names), 1), 3.2, 8.0))
     # laid out by hand, in inches: squares of one size, room for names on the left and below
     longest = max(_width(name) for name in names) * size / 72
-    margin, gap, top, bar_room = longest + 0.12, 0.22, 0.32, 0.62
+    margin, gap, top, bar_room = longest + 0.12, 0.22, 0.32, 0.74
     below_all = len(rdms) == rows * columns
     side = (WIDTH - margin - gap - 0.1) / 2
     width = margin + columns * side + (columns - 1) * gap + 0.1
@@ -93,8 +93,8 @@ def draw_rdms(
     assert mesh is not None
     # the scale stands below the matrices, or in the place that an odd one leaves free
     start = margin if below_all else margin + side + gap + 0.15
-    length = width - start - (0.1 if below_all else 0.25)
-    level = 0.46 if below_all else margin + 0.62 * side
+    length = width - start - 0.3
+    level = 0.58 if below_all else margin + 0.62 * side
     bar = figure.colorbar(
         mesh,
         cax=figure.add_axes((start / width, level / height, length / width, 0.11 / height)),

@@ -102,7 +102,13 @@ def readable(name: str, languages: Iterable[str] = ()) -> str:
 
 
 def order_names(names: Iterable[str], languages: Iterable[str] = ()) -> list[str]:
-    """Put names in the order of roles: features first, people's ratings last; otherwise as they come."""
+    """Put names in the order of roles, features first and ratings last, well-known names before others."""
     known = list(languages)
     listed = list(dict.fromkeys(names))
-    return sorted(listed, key=lambda name: _ORDER.index(role(split_language(name, known)[0])))
+    common = list(_READABLE)
+
+    def place(name: str) -> tuple[int, int]:
+        base = split_language(name, known)[0]
+        return _ORDER.index(role(base)), common.index(base) if base in common else len(common)
+
+    return sorted(listed, key=place)

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from emosae.report.names import language_name
 from emosae.report.page import Block, Code, Column, Listing, Missing, Paragraph, Section, Table
 from emosae.report.source import Run, part
-from emosae.report.text import count, number, plain, shorten, words_of
+from emosae.report.text import concept_name, count, number, plain, shorten, words_of
 
-__all__ = ["about", "coverage_section", "rerun_section", "title_of"]
+__all__ = ["about", "coverage_section", "last_part", "model_name", "rerun_section", "title_of"]
 
+_HEADINGS = {
+    "n_words": "words",
+    "n_unknown": "not in the tokenizer",
+    "coverage": "share read",
+    "known": "read",
+}
 _QUIET = ("concepts", "norms")  # long groups of the settings; the manifest has them in full
 
 
 def title_of(run: Run) -> str:
     """Name the study: its own name, else the preset's or the model's."""
     name = run.config.get("name") or part(run.manifest, "inputs").get("name")
-    name = name or part(run.config, "model").get("name") or run.folder.resolve().name
+    name = name or last_part(part(run.config, "model").get("name") or "") or run.folder.resolve().name
     concepts = part(run.config, "concepts")
     what = concepts.get("title") or concepts.get("name")
     return f"{shorten(name, 80)}: {shorten(what, 80)}" if what else shorten(name, 80)
@@ -27,8 +34,7 @@ def title_of(run: Run) -> str:
 
 def about(run: Run) -> dict[str, Any]:
     """Return title, subtitle and footer of the page, and whether the model is the embedded one."""
-    model = part(run.config, "model").get("name")
-    pieces = [f"Model {shorten(model, 80)}"] if model else []
+    pieces = [f"Model {model_name(run)}"]
     saes = _sae_names(run)
     if saes:
         pieces.append(f"{'autoencoder' if len(saes) == 1 else 'autoencoders'} {', '.join(saes)}")
@@ -45,6 +51,25 @@ def about(run: Run) -> dict[str, Any]:
         "phantom": run.is_phantom,
         "footer": f"{footer} from the tables of this run. This file needs no network.",
     }
+
+
+def model_name(run: Run) -> str:
+    """Name the model: a hub name as it is, a folder by what the run calls it."""
+    name = str(part(run.config, "model").get("name") or "")
+    if name and not Path(name).is_absolute():
+        return shorten(name, 80)
+    return shorten(part(run.manifest, "inputs").get("name") or last_part(name) or "of this run", 80)
+
+
+def last_part(name: object) -> str:
+    """Return the last part of a path on this machine, any other name as it is.
+
+    Example:
+        >>> last_part("/home/me/models/own"), last_part("google/gemma-2-2b")
+        ('own', 'google/gemma-2-2b')
+    """
+    text = str(name)
+    return Path(text).name or text if Path(text).is_absolute() else text
 
 
 def _sae_names(run: Run) -> list[str]:
@@ -69,6 +94,7 @@ def coverage_section(run: Run) -> Section:
         blocks += tables
     else:
         blocks.append(Missing("This run's manifest holds no count of the words that the tokenizer knows."))
+    blocks += _sparsity(run)
     notes = [str(note) for note in run.manifest.get("notes") or []]
     notes += [note for note in _stage_notes(run) if note not in notes]
     if notes:
@@ -88,27 +114,37 @@ def _coverage_tables(coverage: Any) -> list[Block]:
             rows = [rows]  # noqa: PLW2901
         if not isinstance(rows, list) or not rows or not all(isinstance(row, Mapping) for row in rows):
             continue
-        columns = list(dict.fromkeys(key for row in rows for key in row))
         caption = named.get(name, words_of(name).capitalize())
-        texts = [key for key in columns if any(isinstance(row.get(key), str) for row in rows)]
-        blocks.append(
-            Table(
-                caption=caption,
-                columns=[Column(_heading(key), key not in texts) for key in columns],
-                rows=[[_cell(key, row.get(key)) for key in columns] for row in rows],
-            )
-        )
+        total = _totals(rows)
+        if len(total) < len(rows):
+            blocks.append(_coverage_table(caption, total, folded=False))
+            caption += ", concept by concept"
+        blocks.append(_coverage_table(caption, rows, folded=len(total) < len(rows)))
     return blocks
 
 
-def _heading(key: str) -> str:
-    known = {
-        "n_words": "words",
-        "n_unknown": "not in the tokenizer",
-        "n_read": "read",
-        "coverage": "share read",
-    }
-    return known.get(key, words_of(key))
+def _totals(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Add the words of each set and language up over its concepts; shares are left to the single rows."""
+    found: dict[tuple[Any, Any], dict[str, Any]] = {}
+    for row in rows:
+        own = found.setdefault((row.get("set"), row.get("language")), {})
+        for key, value in row.items():
+            if isinstance(value, int) and not isinstance(value, bool):
+                own[key] = own.get(key, 0) + value
+            elif key in {"set", "language"}:
+                own[key] = value
+    return list(found.values())
+
+
+def _coverage_table(caption: str, rows: Sequence[Mapping[str, Any]], *, folded: bool) -> Table:
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    texts = [key for key in columns if any(isinstance(row.get(key), str) for row in rows)]
+    return Table(
+        caption=caption,
+        columns=[Column(_HEADINGS.get(key, words_of(key)), key not in texts) for key in columns],
+        rows=[[_cell(key, row.get(key)) for key in columns] for row in rows],
+        folded=folded,
+    )
 
 
 def _cell(key: str, value: Any) -> str:
@@ -118,7 +154,37 @@ def _cell(key: str, value: Any) -> str:
         return count(value)
     if key == "language":
         return language_name(str(value))
+    if key == "concept":
+        return concept_name(value)
     return number(value) if isinstance(value, float) else shorten(value, 80)
+
+
+def _sparsity(run: Run) -> list[Block]:
+    """Tell how many features fire for a word, site by site."""
+    rows = []
+    for site, stages in run.stages.items():
+        summary = stages["features"].table("summary", "n_words", "l0") if "features" in stages else None
+        for row in summary.iter_rows(named=True) if summary is not None else ():
+            cells = [
+                shorten(site, 60),
+                count(row["n_words"]),
+                count(row.get("d_sae")),
+                count(row.get("n_active")),
+            ]
+            rows.append([*cells, number(row["l0"], 1), number(row.get("density"), 4)])
+    headings = (
+        "words read",
+        "features",
+        "that fire for any word",
+        "that fire for a word, on average",
+        "as a share",
+    )
+    columns = [Column("Site", False), *map(Column, headings)]
+    return (
+        [Table(caption="How sparse the features are on these words", columns=columns, rows=rows)]
+        if rows
+        else []
+    )
 
 
 def _stage_notes(run: Run) -> list[str]:
@@ -132,7 +198,7 @@ def _stage_notes(run: Run) -> list[str]:
             if "note" in table.columns:
                 topics = table["topic"].to_list() if "topic" in table.columns else [""] * table.height
                 pairs = zip(topics, table["note"].to_list(), strict=True)
-                texts = [f"{topic}: {note}" if topic else note for topic, note in pairs]
+                texts = [f"{words_of(topic)}: {note}" if topic else note for topic, note in pairs]
             elif isinstance(stage.values.get("notes"), list):
                 texts = stage.values["notes"]
             found += [start + shorten(text, 600) for text in texts]

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from emosae.report.bars import Role
-from emosae.report.names import readable, role, split_language
+from emosae.report.names import order_names, readable, role, split_language
 from emosae.report.sections.space import FEATURES
 from emosae.report.source import Run, Stage
 from emosae.report.tables import finite
@@ -51,7 +51,7 @@ def likeness(run: Run, stage: Stage | None) -> list[Likeness]:
         if base != FEATURES:
             continue
         # valence alone first, since it is what most of people's judgements follow
-        others = sorted(rows, key=lambda each: each != "valence")
+        others = sorted(order_names(rows, run.languages), key=lambda each: each != "valence")
         beside = [
             (readable(split_language(other, run.languages)[0]), finite(rows[other]["score"]))
             for other in others

@@ -8,6 +8,7 @@ from typing import Any
 
 from emosae.report.names import language_name
 from emosae.report.page import Block, Copy, Paragraph, Reference, References, Section
+from emosae.report.sections.about import model_name
 from emosae.report.sections.space import several_raters
 from emosae.report.source import Run, part
 from emosae.report.text import count, shorten
@@ -106,13 +107,13 @@ def _data(run: Run) -> list[Reference]:
 
 def _reading(run: Run) -> str:
     config = run.config
-    model, features = part(config, "model"), part(config, "features")
+    features = part(config, "features")
     concepts = part(config, "concepts")
     saes = [
         str(each.get("name")) if isinstance(each, Mapping) else str(each)
         for each in part(part(run.manifest, "inputs"), "saes").values()
     ]
-    text = f"We read the language model {shorten(model.get('name', 'of this run'), 80)}"
+    text = f"We read the language model {model_name(run)}"
     if run.is_phantom:
         text += (
             ", an embedded test model whose emotions were planted and which is no evidence about real models,"
@@ -133,6 +134,8 @@ def _reading(run: Run) -> str:
         text += f"; activations were pooled over a word's own tokens ({features['pooling']})"
         text += ", special tokens left out"
         text += ", and a word's readings were averaged before anything else."
+        if features.get("rating_templates") == "bare" and features.get("templates") == "all":
+            text += " Rated words were read bare."
     return text
 
 
@@ -209,6 +212,8 @@ def _ratings(run: Run, done: set[str]) -> str:
     if settings.get("folds") and settings.get("inner_folds"):
         inner = f"{count(settings['inner_folds'])} inner folds that chose the penalty"
         text += f" ({count(settings['folds'])} outer folds, {inner})"
+    if settings.get("transform") not in {None, "none"}:
+        text += f" from feature values after {settings['transform']}"
     text += "; words of one stem stayed in one fold, and every correlation is between ratings and "
     text += "held-out predictions."
     if settings.get("bootstrap"):

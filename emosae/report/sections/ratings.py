@@ -13,7 +13,7 @@ from emosae.report.page import Block, Canvas, Column, Missing, Paragraph, Sectio
 from emosae.report.scatter import Cloud, draw_scatter
 from emosae.report.source import Run, Stage, part
 from emosae.report.tables import finite
-from emosae.report.text import count, interval, number, p_value, shorten, words_of
+from emosae.report.text import concept_name, count, interval, number, p_value, shorten, words_of
 
 __all__ = ["ratings_section"]
 
@@ -21,7 +21,7 @@ _SCORES = ("predictor", "target", "language", "r")
 _PREDICTIONS = ("word", "language", "target", "rating", "predictor", "predicted")
 _EXTREMES = 8
 _STRONGEST = 10
-_SHORT = 12  # rows; a longer table is folded
+_SHORT = 8  # rows; a longer table is folded
 
 
 def ratings_section(
@@ -319,7 +319,7 @@ def _weights(stage: Stage, select: Stage | None) -> list[Block]:
     if select is not None:
         space = select.table("sets", "set", "concept", "feature").filter(pl.col("set") == "space")
         for feature, concept in space.select("feature", "concept").drop_nulls().iter_rows():
-            chosen.setdefault(feature, []).append(shorten(concept, 30))
+            chosen.setdefault(feature, []).append(concept_name(concept))
     rows = []
     for language, target in _cells(table):
         own = table.filter((pl.col("language") == language) & (pl.col("target") == target))

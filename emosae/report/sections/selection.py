@@ -8,7 +8,7 @@ from emosae.report.bars import draw_counts
 from emosae.report.names import language_name
 from emosae.report.page import Block, Canvas, Column, Missing, Paragraph, Section, Table, Word, Words
 from emosae.report.source import Run, Stage
-from emosae.report.text import count, number, p_value, shorten
+from emosae.report.text import concept_name, count, number, p_value, shorten
 
 __all__ = ["selection_section"]
 
@@ -69,7 +69,8 @@ def _lead(stage: Stage, selected: pl.DataFrame, languages: list[str]) -> str:
         alpha = stage.values.get("alpha")
         rate = f" at a false discovery rate of {alpha:g}" if isinstance(alpha, float) else ""
         others = selected.height - passed
-        text += f" {count(passed)} of the {count(selected.height)} selections pass the exact test{rate}"
+        share = f"{count(passed)} of the" if others else "All"
+        text += f" {share} {count(selected.height)} selections pass the exact test{rate}"
         text += (
             "; the others are the best of the remaining candidates and describe without proving."
             if others
@@ -109,7 +110,7 @@ def _counts(
 
 def numbered(concepts: list[str]) -> dict[str, str]:
     """Name concepts by their number, for a PNG on a machine without the glyphs of their names."""
-    return {shorten(concept, 24): f"concept {index}" for index, concept in enumerate(concepts, start=1)}
+    return {concept_name(concept, 26): f"concept {index}" for index, concept in enumerate(concepts, start=1)}
 
 
 def _fired(stage: Stage, language: str, concept: str, feature: int, most: int) -> Words:
@@ -127,7 +128,8 @@ def _fired(stage: Stage, language: str, concept: str, feature: int, most: int) -
 
 def _named(run: Run, concept: str, language: str) -> str:
     label = run.label(concept, language)
-    return shorten(concept, 40) if label == concept else f"{shorten(concept, 40)} ({shorten(label, 40)})"
+    own = concept_name(concept)
+    return own if label in {concept, own} else f"{own} ({shorten(label, 40)})"
 
 
 def _best(run: Run, stage: Stage, selected: pl.DataFrame, concepts: list[str], language: str) -> Table:
@@ -184,10 +186,10 @@ def _concept(
     if not rows:
         return None
     shown = {language: run.label(concept, language) for language in languages}
-    others = [shorten(label, 30) for label in shown.values() if label != concept]
+    others = [shorten(label, 30) for label in shown.values() if label not in {concept, concept_name(concept)}]
     also = f" ({', '.join(others)})" if others else ""
     return Table(
-        caption=f"{shorten(concept, 40)}{also}: the first {_PER_CONCEPT} features in each language",
+        caption=f"{concept_name(concept)}{also}: the first {_PER_CONCEPT} features in each language",
         columns=[
             Column("Feature"),
             Column("Language", False),

@@ -12,7 +12,7 @@ from emosae.report.matrices import draw_rdms, leaf_order
 from emosae.report.names import language_name, readable, split_language
 from emosae.report.page import Block, Canvas
 from emosae.report.source import Run, Stage
-from emosae.report.text import shorten
+from emosae.report.text import concept_name
 
 __all__ = ["FEATURES", "HUMAN_MAP", "emotion_maps", "human_attributes", "rdm_pair", "several_raters"]
 
@@ -95,7 +95,7 @@ def emotion_maps(run: Run, stage: Stage, canvas: Canvas) -> list[Block]:
     blocks: list[Block] = []
     drawings = [("emotion_map", "Emotion map of the model", model)]
     if HUMAN_MAP in layers:
-        drawings.append(("emotion_map_people", f"Emotion map of {run.voice.who}", [layers[HUMAN_MAP]]))
+        drawings.append(("emotion_map_reference", f"Emotion map of {run.voice.who}", [layers[HUMAN_MAP]]))
     for name, title, shown in drawings:
         shown = [layer for layer in shown if layer.positions]  # noqa: PLW2901
         if not shown:
@@ -117,7 +117,7 @@ def emotion_maps(run: Run, stage: Stage, canvas: Canvas) -> list[Block]:
                 caption=_caption(run, name, shown, attributes, onto_people, has_zero),
                 alt=_alt(title, shown),
                 fallback={
-                    shorten(concept, 28): f"concept {index}"
+                    concept_name(concept, 30): f"concept {index}"
                     for index, concept in enumerate(concepts, start=1)
                 },
             )
@@ -145,7 +145,7 @@ def _caption(
     has_zero: bool,
 ) -> str:
     voice = run.voice
-    if name == "emotion_map_people":
+    if name == "emotion_map_reference":
         return f"The same emotions where {voice.judgements} put them, in the same frame and colors."
     text = (
         "Emotions that stand close fire the same features. The map shows two dimensions of more, so look at "
@@ -173,8 +173,8 @@ def _alt(title: str, layers: list[Layer]) -> str:
         points = np.array([layer.positions[name] for name in names])
         order = np.argsort(points[:, 0])
         ends = min(3, len(names) // 2)
-        left = ", ".join(shorten(names[i], 30) for i in order[:ends])
-        right = ", ".join(shorten(names[i], 30) for i in order[len(names) - ends :])
+        left = ", ".join(concept_name(names[i]) for i in order[:ends])
+        right = ", ".join(concept_name(names[i]) for i in order[len(names) - ends :])
         parts.append(f"{layer.name}: {len(names)} emotions; furthest left {left}; furthest right {right}")
     return f"{title}. " + ". ".join(parts) + "."
 
@@ -229,10 +229,11 @@ def rdm_pair(run: Run, stage: Stage, canvas: Canvas) -> list[Block]:
                 else f"Dark blue: similar; yellow: unlike. The order is found by clustering {by}."
             ),
             alt=f"{len(shown)} matrices of the dissimilarities of {len(concepts)} emotions, in the order "
-            + ", ".join(shorten(concepts[index], 30) for index in order)
+            + ", ".join(concept_name(concepts[index]) for index in order)
             + "; the likeness of the matrices is in the next figure and table.",
             fallback={
-                shorten(concept, 24): f"concept {index}" for index, concept in enumerate(concepts, start=1)
+                concept_name(concept, 26): f"concept {index}"
+                for index, concept in enumerate(concepts, start=1)
             },
         )
     ]

@@ -3,33 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.stats import rankdata
 
 from emosae.errors import UserError
+from emosae.geometry.measures import Comparator
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-__all__ = ["Comparator", "compare", "mean_over_raters", "missing_patterns", "standardise"]
-
-
-class Comparator(StrEnum):
-    """How alike the dissimilarities of two RDMs are.
-
-    * `rho-a`: Spearman's rho expected under random tie breaking; right where a model predicts ties.
-    * `spearman`: Spearman's rho with midranks; favours models that predict ties.
-    * `tau-a`: Kendall's tau without a correction for ties; slow for many concepts.
-    * `pearson`: product-moment correlation; takes the dissimilarities for interval data.
-    """
-
-    RHO_A = "rho-a"
-    SPEARMAN = "spearman"
-    TAU_A = "tau-a"
-    PEARSON = "pearson"
+__all__ = ["compare", "mean_over_raters", "missing_patterns", "standardise"]
 
 
 def compare(
