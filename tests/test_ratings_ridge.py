@@ -362,3 +362,14 @@ def test_what_cannot_be_fitted_is_refused(x: np.ndarray, y: np.ndarray, message:
 def test_penalties_must_be_positive(penalties: list[float]) -> None:
     with pytest.raises(UserError, match="list of positive numbers"):
         ridge_path(np.eye(3), np.arange(3.0), penalties)
+
+
+def test_a_rating_that_varies_only_among_the_words_left_out_is_predicted_by_its_constant(solver: str) -> None:
+    x = features(100, 150)
+    y = np.full((100, 2), 0.1)
+    y[:, 1] = ratings(x)[:, 1]
+    outer = assign_folds(np.arange(100), 5, 0)
+    y[np.flatnonzero(outer == 3)[0], 0] = 7.0
+    fit = nested_ridge(x, y, outer, inner_folds(np.arange(100), outer, 3, 0), penalty_grid(0.1, 10, 3))
+    np.testing.assert_allclose(fit.predicted[outer == 3, 0], 0.1, rtol=1e-12)
+    assert np.isfinite(fit.predicted).all()

@@ -345,7 +345,7 @@ def _wrong() -> dict[str, tuple[dict[str, Any], str]]:
         "columns": (_changed(items=items.drop("language")), "columns word and language"),
         "twice": (_changed(items=items.with_columns(pl.lit("same").alias("word"))), "Average the readings"),
         "negative": (_changed(csr=negative), "not negative"),
-        "language": (_changed(languages=["en", "xx"]), "'xx'"),
+        "language": (_changed(languages=["en", "xx"]), "include the language 'xx'"),
         "concept": (_changed(words=pl.concat([words, absent])), "'shame'"),
         "weight": (_changed(words=words.with_columns(pl.lit(0.0).alias("weight"))), "above 0"),
         "alone": (_changed(words=words.filter(pl.col("concept") == "joy"), neutral=None), "to be told from"),

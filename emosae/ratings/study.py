@@ -4,14 +4,14 @@ What the features are divided by or sent through was tried on real ones: an SAE 
 of all-MiniLM-L6-v2, mean over a word's tokens, all 13,915 Warriner words, r in nested cross-validation:
 
     transform  scaling  valence  arousal
-    none       none     .722     .576
+    none       none     .721     .576
     log1p      none     .715     .572
     sqrt       none     .705     .564
     none       sd       .700     .550
     log1p      sd       .689     .555
     sqrt       sd       .688     .551
 
-(raw residual .736 / .586, static embedding .686 / .557; with sd within .002). Scaling to unit variance gives a
+(raw residual .736 / .586, static embedding .686 / .556; with sd within .002). Scaling to unit variance gives a
 feature that fires on three words the weight of one that fires on a thousand: a few words are then predicted far
 off the scale, and the result hangs on them.
 """
