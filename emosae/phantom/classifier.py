@@ -23,10 +23,11 @@ NEUTRAL = "neutral"
 _BUCKETS = 2**17
 
 
-def after_opening(passage: Passage) -> tuple[str, str]:
-    """Split a passage's text after its first sentence."""
-    at = passage.spans[0].end
-    return passage.text[:at], passage.text[at:]
+def after_opening(passage: Passage, n: int = 1) -> tuple[str, str]:
+    """Split a passage's text after its first `n` sentences; a heading belongs to neither part."""
+    sentences = [span for span in passage.spans if span.role is not Role.HEADING]
+    start, at = sentences[0].start, sentences[n - 1].end
+    return passage.text[start:at], passage.text[at:]
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,6 @@ def passages(
     layout: Layout | None = None,
     emotion: str | None = None,
     emotional_share: float | None = None,
-    question_rate: float = 0.0,
 ) -> Iterator[Passage]:
     """Write `n` passages of a split; the same arguments give the same passages.
 
@@ -35,12 +34,11 @@ def passages(
         layout: Only one arrangement of languages; None mixes them.
         emotion: The first emotion of each passage; None draws it.
         emotional_share: Share of emotional passages, none of them mixed, in place of the grammar's own.
-        question_rate: How often a short emotional passage ends with the question after the feeling.
 
     Yields:
         Passages without word marks.
     """
-    grammar = Grammar(world or load_world(), Draw(f"{seed}/{split}"), question_rate=question_rate)
+    grammar = Grammar(world or load_world(), Draw(f"{seed}/{split}"))
     for _ in range(n):
         own = kind
         if emotional_share is not None:

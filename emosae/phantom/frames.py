@@ -13,12 +13,18 @@ from emosae.phantom.draw import Draw
 from emosae.phantom.passage import MARK
 from emosae.phantom.world import Entry, Frame, World
 
-__all__ = ["ASKING", "JUDGEMENTS", "NAMED_EN", "NAMED_ZH", "QUESTIONS", "REMARKS", "SLOT", "fill"]
+__all__ = ["ASKING", "EXCLAIMING", "HEADING_SLOTS", "JUDGEMENTS", "NAMED_EN", "NAMED_ZH", "QUESTIONS", "REMARKS", "SLOT", "fill"]
 
 SLOT = re.compile(r"\{([^}]*)\}")
 ASKING = frozenset(
     {"what", "who", "how", "why", "is", "are", "can", "could", "did", "may", "will", "where", "left"}
 )
+HEADING_SLOTS = (
+    "tool", "animal", "food", "drink", "fruit", "job", "clothes", "furniture", "instrument", "vehicle",
+    "material", "sport", "tree", "flower", "colour", "place", "room", "city", "thing", "pot", "book", "kin",
+    "mate", "month", "day", "part",
+)  # fmt: skip
+EXCLAIMING = ("what a ", "how dare ")
 REMARKS = (
     Frame(en="people at the {place} spoke about the [E], and it was [J]", zh="{place}的人说起了[E]，都说[J]"),
     Frame(en="the [E] in {city} was [J]", zh="{city}的[E][J]"),

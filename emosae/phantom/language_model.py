@@ -14,7 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from emosae.phantom.corpus import passages
+from emosae.phantom.head_loss import head_loss
 from emosae.phantom.muon import Muon
+from emosae.phantom.passage import Kind
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
@@ -31,8 +33,8 @@ class Lesson:
 
     split: str
     n_passages: int
+    kind: Kind | None = None
     emotional_share: float | None = None
-    question_rate: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,11 +52,11 @@ class Round:
 class ModelRecipe:
     """Sizes and schedule of the language model."""
 
-    d_model: int = 160
+    d_model: int = 128
     n_layers: int = 4
-    n_heads: int = 5
-    d_mlp: int = 432
-    batch_tokens: int = 2048
+    n_heads: int = 4
+    d_mlp: int = 384
+    batch_tokens: int = 4096
     rounds: tuple[Round, ...] = ()
 
 
@@ -86,9 +88,7 @@ def encode_passages(
     rows: list[np.ndarray] = []
     texts: list[str] = []
     n = lesson.n_passages
-    written = passages(
-        lesson.split, n, seed, emotional_share=lesson.emotional_share, question_rate=lesson.question_rate
-    )
+    written = passages(lesson.split, n, seed, kind=lesson.kind, emotional_share=lesson.emotional_share)
     for i, passage in enumerate(written, start=1):
         texts.append(passage.text)
         if len(texts) == chunk or i == n:
@@ -135,7 +135,7 @@ def _loss(model: LlamaForCausalLM, ids: Tensor, labels: Tensor) -> Tensor:
     hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
     target = labels[:, 1:]
     real = target != _IGNORED
-    return nn.functional.cross_entropy(model.lm_head(hidden[real]), target[real])
+    return head_loss(hidden[real], model.lm_head.weight, target[real])
 
 
 def _rate(step: int, steps: int, recipe: Round) -> float:

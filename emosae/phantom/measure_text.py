@@ -72,8 +72,8 @@ def continuations(
 
 
 def neutral_openings(layout: Layout, n: int, split: str, seed: int = 0) -> list[str]:
-    """First sentences of neutral passages."""
-    return [after_opening(p)[0] for p in passages(split, n, seed, kind=Kind.NEUTRAL, layout=layout)]
+    """First two sentences of neutral passages; after one alone a third of the text turns to an emotion."""
+    return [after_opening(p, 2)[0] for p in passages(split, n, seed, kind=Kind.NEUTRAL, layout=layout)]
 
 
 def neutrality(

@@ -16,6 +16,7 @@ MARK = "\u200b"
 class Role(StrEnum):
     """What a sentence does in its passage."""
 
+    HEADING = "heading"
     NEUTRAL = "neutral"
     REMARK = "remark"
     SITUATION = "situation"
@@ -30,11 +31,12 @@ class Role(StrEnum):
 
 
 class Kind(StrEnum):
-    """What a passage feels."""
+    """What a passage feels; a drill is two sentences of one feeling, for a model's first lessons only."""
 
     NEUTRAL = "neutral"
     EMOTIONAL = "emotional"
     MIXED = "mixed"
+    DRILL = "drill"
 
 
 class Layout(StrEnum):

@@ -1,6 +1,7 @@
 """A short SAE trainer: TopK, and BatchTopK that is stored as JumpReLU.
 
-Source: Gao et al. 2024 (TopK and the auxiliary loss for dead features), Bussmann et al. 2024 (BatchTopK).
+Source: Gao et al. 2024 (TopK and the auxiliary loss for dead features), Bussmann et al. 2024 (BatchTopK),
+Bussmann et al. 2025 (Matryoshka: the first features alone have to reconstruct too, so that they stay broad).
 """
 
 from __future__ import annotations
@@ -46,13 +47,17 @@ class Architecture(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SAERecipe:
-    """Size and schedule of one SAE on the output of block `layer`."""
+    """Size and schedule of one SAE on the output of block `layer`.
+
+    `prefixes` are the Matryoshka's: the first so many features reconstruct alone, too; () is a plain SAE.
+    """
 
     layer: int
     architecture: Architecture
     d_sae: int = 1024
     k: int = 24
-    n_steps: int = 500
+    prefixes: tuple[int, ...] = ()
+    n_steps: int = 1500
     batch: int = 2048
     learning_rate: float = 2e-3
     aux_weight: float = 1 / 16
@@ -168,8 +173,12 @@ def train_sae(data: Tensor, recipe: SAERecipe, *, seed: int, device: str = "cpu"
         x = (data[rows].float().to(device) - mean) / scale
         h = (x - b_dec) @ W_enc + b_enc
         f = _sparse(h, recipe.k, recipe.architecture)
-        error = x - (f @ W_dec + b_dec)
-        loss = error.square().sum(1).mean() / d_in
+        error, losses, start_at = x - b_dec, [], 0
+        for end in (*recipe.prefixes, recipe.d_sae):
+            error = error - f[:, start_at:end] @ W_dec[start_at:end]
+            losses.append(error.square().sum(1).mean() / d_in)
+            start_at = end
+        loss = torch.stack(losses).mean()
         idle = torch.where((f > 0).any(0), 0, idle + 1)
         dead = idle > recipe.dead_after
         if int(dead.sum()) > 0:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from emosae.phantom.draw import Draw
-from emosae.phantom.frames import ASKING, JUDGEMENTS, NAMED_EN, NAMED_ZH, QUESTIONS, REMARKS, fill
+from emosae.phantom.frames import ASKING, EXCLAIMING, HEADING_SLOTS, JUDGEMENTS, NAMED_EN, NAMED_ZH, QUESTIONS, REMARKS, fill
 from emosae.phantom.passage import MARK, Layout, Line, Role
 from emosae.phantom.world import Emotion, Frame, Language, Word, World
 
@@ -19,6 +19,27 @@ class Sentences:
 
     def _fill(self, frame: Frame) -> tuple[str, str]:
         return fill(frame, self.world, self.draw)
+
+    def heading(self, emotion: Emotion | None) -> Line:
+        """A word in front of a passage: of its emotion, of like values, or a neutral thing.
+
+        A word alone at the beginning tells what is to come, so that a model learns to read it there.
+        """
+        draw = self.draw
+        if emotion is None:
+            entry = draw.choose(self.world.slots[draw.choose(HEADING_SLOTS)])
+            return Line(Role.HEADING, "", entry.en, entry.zh)
+        which = draw.weighted(("word", "adjectives", "events"), (0.5, 0.25, 0.25))
+        if which != "word":
+            item = draw.graded(self.world.graded[which], emotion.valence, emotion.arousal)
+            return Line(Role.HEADING, emotion.name, item.en, item.zh)
+        en, zh = (
+            draw.choose(
+                [w for w in emotion.words if w.language is language and w.form != "adverb"], language
+            ).text
+            for language in Language
+        )
+        return Line(Role.HEADING, emotion.name, en, zh, named=True)
 
     def neutral(self, domain: tuple[Frame, ...], used: set[str], first: bool) -> Line:
         """A sentence of a domain that was not used yet, perhaps with the time in front."""
@@ -124,7 +145,8 @@ class Sentences:
         en, zh = self._fill(frame)
         say = self.draw.graded(self.world.graded["say"], emotion.valence, emotion.arousal)
         loud = self.draw.flip(0.1 + 0.8 * emotion.arousal)
-        question = frame.zh.endswith(("吗", "呢", "什么", "么办", "哪里")) or frame.en.split()[0] in ASKING
+        asks = frame.en.split()[0].rstrip(",") in ASKING and not frame.en.startswith(EXCLAIMING)
+        question = asks or frame.zh.endswith(("吗", "呢"))
         en_end, zh_end = ("?", "？") if question else ("!", "！") if loud else (",", "。")
         en = en[0].upper() + en[1:]
         return Line(
@@ -164,7 +186,7 @@ class Sentences:
         return Line(Role.TEMPO, emotion.name, tempo.en, tempo.zh)
 
     def question(self, emotion: Emotion, sense: str) -> Line:
-        """A question after the feeling and its answer, the word: text that only the model's lessons have."""
+        """A question after the feeling and its answer, the word."""
         draw = self.draw
         frame = draw.choose(QUESTIONS)
         zh_sense = "b" if sense == "b" else ""

@@ -22,6 +22,7 @@ from emosae.phantom.language_model import (
     new_model,
     train_model,
 )
+from emosae.phantom.passage import Kind
 from emosae.phantom.sae_training import Architecture, SAERecipe, collect_activations, save_sae, train_sae
 from emosae.phantom.tokenizer import train_tokenizer
 
@@ -43,15 +44,29 @@ class Recipe:
     tokenizer_passages: int = 20_000
     model: ModelRecipe = field(default_factory=ModelRecipe)
     saes: tuple[SAERecipe, ...] = (
-        SAERecipe(layer=1, architecture=Architecture.JUMPRELU),
-        SAERecipe(layer=2, architecture=Architecture.JUMPRELU),
+        SAERecipe(layer=1, architecture=Architecture.JUMPRELU, prefixes=(64, 256)),
+        SAERecipe(layer=2, architecture=Architecture.JUMPRELU, prefixes=(64, 256)),
         SAERecipe(layer=2, architecture=Architecture.TOPK),
     )
-    sae_text: Lesson = field(default_factory=lambda: Lesson(split="sae", n_passages=9_000))
+    sae_text: Lesson = field(
+        default_factory=lambda: Lesson(split="sae", n_passages=12_000, emotional_share=0.5)
+    )
     heldout_passages: int = 400
 
 
-SHIPPED = Recipe(model=ModelRecipe(rounds=(Round(lessons=(Lesson(split="train", n_passages=30_000),)),)))
+SHIPPED = Recipe(
+    model=ModelRecipe(
+        rounds=(
+            Round(
+                lessons=(
+                    Lesson(split="drill", n_passages=150_000, kind=Kind.DRILL),
+                    Lesson(split="early", n_passages=210_000, emotional_share=0.7),
+                    Lesson(split="train", n_passages=260_000),
+                )
+            ),
+        )
+    )
+)
 """The recipe of the weights in the package."""
 
 QUICK = Recipe(
@@ -64,7 +79,7 @@ QUICK = Recipe(
         d_mlp=128,
         rounds=(Round(lessons=(Lesson(split="train", n_passages=600),)),),
     ),
-    saes=tuple(replace(sae, d_sae=256, k=8, n_steps=30, batch=512) for sae in Recipe().saes),
+    saes=tuple(replace(sae, d_sae=256, k=8, prefixes=(), n_steps=30, batch=512) for sae in Recipe().saes),
     sae_text=Lesson(split="sae", n_passages=200),
     heldout_passages=40,
 )

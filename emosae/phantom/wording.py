@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from emosae.phantom.draw import Draw
 from emosae.phantom.frames import SLOT
-from emosae.phantom.passage import Kind, Layout, Line, Passage, Span
+from emosae.phantom.passage import Kind, Layout, Line, Passage, Role, Span
 from emosae.phantom.world import Language, World
 
 __all__ = ["Person", "draw_person", "lay_out"]
@@ -92,6 +92,8 @@ def lay_out(
 
 def _word(line: Line, person: Person, language: Language, introduced: bool) -> tuple[str, bool]:
     """Put the person into a line and the line into a sentence; say whether the person was mentioned."""
+    if line.role is Role.HEADING:
+        return (f"{line.en}:" if language is Language.EN else f"{line.zh}："), False
     pronouns = dict(zip("Npor", person.en, strict=True))
     named = person is not _I and (line.own_name or not introduced)
     mentioned = False

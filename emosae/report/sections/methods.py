@@ -11,7 +11,7 @@ from emosae.report.page import Block, Copy, Paragraph, Reference, References, Se
 from emosae.report.sections.about import model_name
 from emosae.report.sections.space import several_raters
 from emosae.report.source import Run, part
-from emosae.report.text import count, shorten
+from emosae.report.text import count, shorten, words_of
 
 __all__ = ["methods_section"]
 
@@ -143,12 +143,12 @@ def _selection(run: Run, done: set[str]) -> str:
     if "select" not in done:
         return ""
     settings = part(run.config, "selection")
-    text = (
-        "For each emotion and language the features were ranked by the area under the ROC curve with "
-        "which they tell the emotion's words from the words of all others and from neutral words, with "
-        "the word as the unit. Significance is the one-sided exact hypergeometric test on active and "
-        "inactive words"
-    )
+    ranked = str(settings.get("rank_by") or "auroc")
+    by = "the area under the ROC curve" if ranked == "auroc" else words_of(ranked)
+    neutral = " and from neutral words" if part(run.config, "concepts").get("neutral") else ""
+    text = f"For each emotion and language the features were ranked by {by} with which they tell the emotion's words "
+    text += f"from the words of all others{neutral}, with the word as the unit. Significance is the one-sided exact "
+    text += "hypergeometric test on active and inactive words"
     alpha = settings.get("alpha")
     text += (
         f", adjusted by Benjamini and Hochberg over all features and emotions (rate {alpha:g})."
