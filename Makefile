@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 # ../shared holds human data on machines that have it; users name their own folders
+# where a phantom is made; copied over emosae/phantom/weights by hand, once it was looked at
+PHANTOM ?= $(CURDIR)/outputs/phantom
 export EMOSAE_DATA ?= $(wildcard $(abspath ../shared))
 
 .PHONY: demo test test-slow check format bench phantom clean
@@ -28,6 +30,13 @@ format: .venv/dev.stamp
 bench: .venv/dev.stamp  ## the speed claims, measured anew into benchmarks/results/
 	$(BIN)/python benchmarks/extraction.py
 	$(BIN)/python benchmarks/ratings.py
+
+phantom: .venv/dev.stamp  ## the embedded phantom again, from nothing and one seed: about 80 minutes on two cores
+	$(BIN)/python -m emosae.phantom.train --out $(PHANTOM)
+	$(BIN)/emosae run preset=phantom model.name=$(PHANTOM)/model "sae.path=[$(PHANTOM)/sae_layer_1_jumprelu,$(PHANTOM)/sae_layer_2_jumprelu]" output=$(PHANTOM)
+	$(BIN)/python -m emosae.phantom.measure --weights $(PHANTOM) --run "$$(ls -d $(PHANTOM)/run/* | tail -n 1)" --out $(PHANTOM)/figures.json
+	$(BIN)/python -m emosae.phantom.measure_steering --weights $(PHANTOM) --out $(PHANTOM)/steering.json
+	$(BIN)/python -m emosae.phantom.card --weights $(PHANTOM)
 
 .venv/run.stamp: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "emosae needs Python 3.11 or newer; run make PYTHON=/path/to/python3.11")'

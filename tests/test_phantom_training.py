@@ -8,7 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from emosae.phantom.head_loss import head_loss
 from emosae.phantom.language_model import batches
 from emosae.phantom.measure_features import auroc
 from emosae.phantom.measure_steering import Clamp, clamp_hook
@@ -76,6 +79,35 @@ def test_clamp_hook_is_the_formula_at_the_last_position_only() -> None:
         changed[list(clamp.features)] = 2.0 * torch.tensor(clamp.targets)
         expected = x[row, -1] + sae.decode(changed) - sae.decode(f)
         torch.testing.assert_close(out[row, -1], expected)
+
+
+def test_first_features_of_a_matryoshka_reconstruct_alone(planted: torch.Tensor) -> None:
+    recipe = {"layer": 0, "architecture": Architecture.TOPK} | SMALL | {"n_steps": 300}
+    explained = {}
+    for prefixes in ((), (8,)):
+        sae = train_sae(planted, SAERecipe(prefixes=prefixes, **recipe), seed=0)
+        f = sae.encode(planted)[:, :8]
+        error = (planted - f @ sae.W_dec[:8] - sae.b_dec).square().sum()
+        explained[prefixes] = 1 - float(error / (planted - planted.mean(0)).square().sum())
+    assert explained[8,] > explained[()] + 0.15
+
+
+@given(st.integers(1, 700), st.integers(2, 40), st.integers(0, 99))
+@settings(max_examples=25, deadline=None)
+def test_loss_of_the_head_and_its_gradient_are_those_of_cross_entropy(
+    n: int, vocabulary: int, seed: int
+) -> None:
+    torch.manual_seed(seed)
+    hidden, weight = (torch.randn(size, 8, dtype=torch.float64) for size in (n, vocabulary))
+    target = torch.randint(vocabulary, (n,))
+    found = []
+    for loss in (head_loss, lambda x, w, y: torch.nn.functional.cross_entropy(x @ w.T, y)):
+        x, w = (t.clone().requires_grad_() for t in (hidden, weight))
+        value = 3.0 * loss(x, w, target)
+        value.backward()
+        found.append((value.detach(), x.grad, w.grad))
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs)
 
 
 def test_orthogonal_steps_have_singular_values_near_one() -> None:

@@ -13,7 +13,18 @@ from emosae.phantom.draw import Draw
 from emosae.phantom.passage import MARK
 from emosae.phantom.world import Entry, Frame, World
 
-__all__ = ["ASKING", "EXCLAIMING", "HEADING_SLOTS", "JUDGEMENTS", "NAMED_EN", "NAMED_ZH", "QUESTIONS", "REMARKS", "SLOT", "fill"]
+__all__ = [
+    "ASKING",
+    "EXCLAIMING",
+    "HEADING_SLOTS",
+    "JUDGEMENTS",
+    "NAMED_EN",
+    "NAMED_ZH",
+    "QUESTIONS",
+    "REMARKS",
+    "SLOT",
+    "fill",
+]
 
 SLOT = re.compile(r"\{([^}]*)\}")
 ASKING = frozenset(
@@ -75,10 +86,9 @@ def fill(frame: Frame, world: World, draw: Draw) -> tuple[str, str]:
     def en(match: re.Match[str]) -> str:
         slot = match[1]
         if len(slot) == 1:
-            return match[0]
-        if slot.startswith("a."):
-            return _article(entry(slot[2:]).en)
-        return entry(slot).en
+            return f"{MARK}{match[0]}{MARK}"
+        name = _article(entry(slot[2:]).en) if slot.startswith("a.") else entry(slot).en
+        return f"{MARK}{name}{MARK}"
 
     def zh(match: re.Match[str]) -> str:
         slot = match[1]

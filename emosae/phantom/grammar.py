@@ -100,15 +100,15 @@ class Grammar:
         layout = Layout(layout) if layout else draw.weighted(_LAYOUTS, _LAYOUT_WEIGHTS)
         kind = Kind(kind) if kind else draw.weighted(_KINDS, _KIND_WEIGHTS)
         person = draw_person(self.world, draw)
+        emotions: tuple[str, ...] = ()
         if kind is Kind.NEUTRAL:
-            lines, emotions = self._neutral(), ()
+            lines = self._neutral()
         else:
             first = self.world.emotions[emotion or draw.choose(self._names)]
-            lines, emotions = (
-                (self._drill(first, layout), (first.name,))
-                if kind is Kind.DRILL
-                else self._emotional(first, kind, layout)
-            )
+            if kind is Kind.DRILL:
+                lines, emotions = self._drill(first, layout), (first.name,)
+            else:
+                lines, emotions = self._emotional(first, kind, layout)
         lines = [replace(line, own_name=i == 0 or draw.flip(0.15)) for i, line in enumerate(lines)]
         return lay_out(lines, person, kind, layout, emotions, draw)
 
@@ -126,9 +126,7 @@ class Grammar:
         used: set[str] = set()
         return [self._sentences.neutral(domain, used, first=i == 0) for i in range(n)]
 
-    def _emotional(
-        self, first: Emotion, kind: Kind, layout: Layout
-    ) -> tuple[list[Line], tuple[str, ...]]:
+    def _emotional(self, first: Emotion, kind: Kind, layout: Layout) -> tuple[list[Line], tuple[str, ...]]:
         """One or two neutral sentences, then the turn; a mixed passage turns twice."""
         draw, sentences = self.draw, self._sentences
         lines = [sentences.heading(first)] if draw.flip(HEADING_RATE) else []
@@ -155,7 +153,7 @@ class Grammar:
             line, sense = sentences.situation(emotion, layout, "")
         else:
             line = self._after(role, emotion, sense)
-        match draw.weighted(("question", "heading", "named", "judgement"), (0.5, 0.2, 0.15, 0.15)):
+        match draw.weighted(("question", "heading", "named", "judgement"), (0.6, 0.2, 0.1, 0.1)):
             case "question":
                 return [line, sentences.question(emotion, sense)]
             case "heading":

@@ -42,21 +42,26 @@ class Round:
     """Lessons one after the other under one schedule of the learning rates."""
 
     lessons: tuple[Lesson, ...]
-    muon_rate: float = 0.02
+    muon_rate: float = 0.006
     adam_rate: float = 4e-3
     warmup: float = 0.02
-    cooldown: float = 0.6
+    cooldown: float = 0.7
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelRecipe:
-    """Sizes and schedule of the language model."""
+    """Sizes and schedule of the language model.
+
+    A step sums the gradients of `parts` batches of unlike length, each of `batch_tokens / parts` tokens: passages
+    of one length are mostly of one language and kind, and steps on them alone pull to and fro.
+    """
 
     d_model: int = 128
     n_layers: int = 4
     n_heads: int = 4
     d_mlp: int = 384
     batch_tokens: int = 4096
+    parts: int = 4
     rounds: tuple[Round, ...] = ()
 
 
@@ -72,7 +77,7 @@ def new_model(tokenizer: PreTrainedTokenizerFast, recipe: ModelRecipe) -> LlamaF
         num_attention_heads=recipe.n_heads,
         num_key_value_heads=recipe.n_heads,
         max_position_embeddings=256,
-        tie_word_embeddings=True,
+        tie_word_embeddings=False,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
@@ -151,19 +156,21 @@ def train_model(
     batch_tokens: int,
     *,
     seed: int,
+    parts: int = 1,
     device: str = "cpu",
     on_step: Callable[[int, int, float], None] | None = None,
     heldout: list[np.ndarray] | None = None,
 ) -> float:
     """Train for one round: one pass over each of `lessons`, one after the other.
 
-    Matrices inside the blocks learn by Muon, embeddings and norms by AdamW.
+    Matrices inside the blocks learn by Muon; embeddings, head and norms by AdamW.
 
     Args:
         model: The model, changed in place.
         lessons: Tokenized passages of each lesson.
         recipe: Schedule.
-        batch_tokens: Padded size of a batch.
+        batch_tokens: Padded tokens of a step.
+        parts: Batches of unlike length that make a step.
         seed: Order of the batches.
         device: Where to train.
         on_step: Called after each step with step, number of steps and loss.
@@ -174,30 +181,37 @@ def train_model(
     """
     model.to(device).train()
     rng = np.random.default_rng(seed)
-    plan = [batch for rows in lessons for batch in batches(rows, batch_tokens, rng)]
+    plan = []
+    for rows in lessons:
+        found = list(batches(rows, batch_tokens // parts, rng))
+        plan += [found[at : at + parts] for at in range(0, len(found), parts)]
     steps = len(plan)
-    matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
-    others = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
+    inside = {id(p) for block in model.model.layers for p in block.parameters() if p.ndim == 2}
+    matrices = [p for p in model.parameters() if id(p) in inside]
+    others = [p for p in model.parameters() if id(p) not in inside]
     optimizers: list[torch.optim.Optimizer] = [
         Muon(matrices, lr=recipe.muon_rate, momentum=0.95),
         torch.optim.AdamW(others, lr=recipe.adam_rate, betas=(0.9, 0.98), weight_decay=0.0),
     ]
     peak = [recipe.muon_rate, recipe.adam_rate]
     loss_value, start, seen = math.inf, time.perf_counter(), 0
-    for step, (ids, labels) in enumerate(plan):
+    for step, portions in enumerate(plan):
         share = _rate(step, steps, recipe)
         for optimizer, rate in zip(optimizers, peak, strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = rate * share
-        loss = _loss(model, ids.to(device), labels.to(device))
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        counts = [int((labels[:, 1:] != _IGNORED).sum()) for _, labels in portions]
+        loss_value = 0.0
+        for (ids, labels), count in zip(portions, counts, strict=True):
+            loss = _loss(model, ids.to(device), labels.to(device)) * (count / sum(counts))
+            loss.backward()
+            loss_value += float(loss.detach())
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in optimizers:
             optimizer.step()
-        seen += int((labels != _IGNORED).sum())
-        loss_value = float(loss.detach())
+        seen += sum(counts)
         if on_step is not None:
             on_step(step, steps, loss_value)
         if step % 10 == 9 or step == steps - 1:

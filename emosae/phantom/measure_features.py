@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from scipy.spatial.distance import pdist
 from scipy.stats import rankdata, spearmanr
 from sklearn.decomposition import PCA
 from sklearn.linear_model import RidgeCV
-from sklearn.model_selection import KFold, cross_val_predict
+from sklearn.model_selection import LeaveOneOut, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -23,13 +24,14 @@ if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 __all__ = [
+    "Passages",
     "auroc",
     "auroc_of_ranks",
     "detection",
     "geometry",
     "labelled",
     "pooled",
-    "rating_prediction",
+    "valence_spread",
 ]
 
 
@@ -104,38 +106,89 @@ def labelled(split: str, layout: Layout, per_emotion: int, n_neutral: int, seed:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Passages:
+    """Pooled features of passages with their labels, "" where neutral; `silent` ones never name an emotion."""
+
+    values: dict[str, np.ndarray]
+    labels: np.ndarray
+    silent: np.ndarray
+
+    @classmethod
+    def of(cls, found: list[Passage], values: dict[str, np.ndarray]) -> Passages:
+        """Take the labels from the passages."""
+        labels = np.array([p.emotions[0] if p.emotions else "" for p in found])
+        return cls(values, labels, np.array([not any(span.named for span in p.spans) for p in found]))
+
+
 def detection(
-    train: dict[str, np.ndarray], held: dict[str, np.ndarray], names: list[str],
-    train_labels: np.ndarray, held_labels: np.ndarray, silent: np.ndarray,
-) -> dict[str, dict[str, dict[str, float]]]:  # fmt: skip
-    """For each SAE and emotion: AUROC on held-out passages of the feature that is best on training passages.
+    train: Passages, held: Passages, sae: str, names: list[str], *, n_shuffles: int = 0, seed: int = 0
+) -> dict[str, Any]:
+    """Score each emotion's feature that is best on training passages by its AUROC on held-out passages.
 
     Args:
-        train: Pooled features of the training passages by SAE.
-        held: The same of the held-out passages.
+        train: Passages that choose the features.
+        held: Other passages.
+        sae: Which of the SAEs.
         names: The emotions.
-        train_labels: Emotion of each training passage, "" where neutral.
-        held_labels: The same of the held-out passages.
-        silent: Held-out passages that never name an emotion.
+        n_shuffles: How often the training labels are shuffled among the passages, for what chance gives.
+        seed: Seed of the shuffles.
 
     Returns:
-        SAE -> emotion -> feature, auroc, auroc_silent (positives that never name the emotion).
+        Under "emotions" emotion -> feature, auroc, auroc_silent (positives that never name the emotion); under
+        "shuffled", where asked for, the 95th percentiles of the number of emotions at .9 and of the median.
     """
-    result: dict[str, dict[str, dict[str, float]]] = {}
-    for sae, values in train.items():
-        ranks = rankdata(values, axis=0)
-        result[sae] = {}
-        for name in names:
-            best = int(auroc_of_ranks(ranks, train_labels == name).argmax())
-            column = held[sae][:, best : best + 1]
-            positive = held_labels == name
-            quiet = silent | ~positive
-            result[sae][name] = {
-                "feature": best,
-                "auroc": float(auroc(column, positive)[0]),
-                "auroc_silent": float(auroc(column[quiet], positive[quiet])[0]),
-            }
+    own = np.stack([train.labels == name for name in names])
+    ranks = rankdata(train.values[sae], axis=0)
+    held_ranks = rankdata(held.values[sae], axis=0)
+    scores = np.stack([auroc_of_ranks(held_ranks, held.labels == name) for name in names])
+    best = _areas(ranks, own).argmax(1)
+    table = {}
+    for name, feature in zip(names, best, strict=True):
+        quiet = held.silent | (held.labels != name)
+        column = held.values[sae][quiet, feature : feature + 1]
+        table[name] = {
+            "feature": int(feature),
+            "auroc": float(scores[names.index(name), feature]),
+            "auroc_silent": float(auroc(column, held.labels[quiet] == name)[0]),
+        }
+    result: dict[str, Any] = {"emotions": table}
+    if n_shuffles:
+        rng = np.random.default_rng(seed)
+        shuffled = []
+        for _ in range(n_shuffles):
+            chosen = _areas(ranks, own[:, rng.permutation(own.shape[1])]).argmax(1)
+            shuffled.append(scores[np.arange(len(names)), chosen])
+        result["shuffled"] = {
+            "n_at_0.9": float(np.quantile([(s >= 0.9).sum() for s in shuffled], 0.95)),
+            "median": float(np.quantile(np.median(shuffled, axis=1), 0.95)),
+        }
     return result
+
+
+def _areas(ranks: np.ndarray, positive: np.ndarray) -> np.ndarray:
+    """AUROC of every column for each row of `positive`, from the columns' midranks."""
+    n = positive.sum(1, keepdims=True)
+    return (positive.astype(float) @ ranks - n * (n + 1) / 2) / (n * (positive.shape[1] - n))
+
+
+def valence_spread(emotions: np.ndarray, control: np.ndarray) -> float:
+    """Tell how far control concepts lie apart along the emotions' valence, as a share of the emotions' own spread.
+
+    The direction is ridge regression's of planted valence on the concepts' features; each emotion's own place on
+    it is predicted without that emotion.
+
+    Args:
+        emotions: Concept by feature, the emotions in the order of the truth.
+        control: Concepts without feeling by the same features.
+
+    Returns:
+        Standard deviation of the control concepts' predicted valence over that of the emotions'.
+    """
+    valence = emotion_truth()["valence"].to_numpy()
+    model = make_pipeline(StandardScaler(), RidgeCV(alphas=np.logspace(0, 5, 11)))
+    own = cross_val_predict(model, emotions, valence, cv=LeaveOneOut())
+    return float(model.fit(emotions, valence).predict(control).std() / own.std())
 
 
 def geometry(matrices: dict[str, np.ndarray], names: list[str]) -> dict[str, float]:
@@ -158,11 +211,3 @@ def geometry(matrices: dict[str, np.ndarray], names: list[str]) -> dict[str, flo
         )
     figures["en_zh"] = float(spearmanr(rdms["en"], rdms["zh"]).statistic)
     return figures
-
-
-def rating_prediction(features: np.ndarray, target: np.ndarray, seed: int = 0) -> float:
-    """Pearson's r of ridge predictions, ten folds of words."""
-    model = make_pipeline(StandardScaler(), RidgeCV(alphas=np.logspace(0, 5, 11)))
-    folds = KFold(10, shuffle=True, random_state=seed)
-    predicted = cross_val_predict(model, features, target, cv=folds)
-    return float(np.corrcoef(predicted, target)[0, 1])

@@ -9,7 +9,7 @@ import logging
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from emosae.phantom.classifier import EmotionClassifier, train_classifier
 from emosae.phantom.measure_features import auroc_of_ranks, labelled, pooled
 from emosae.phantom.measure_text import continuations, neutral_openings
 from emosae.phantom.passage import Layout
+from emosae.phantom.recovery import N_SHUFFLES
 from emosae.phantom.sae_training import SAEWeights, load_sae
 from emosae.phantom.train import load_phantom
 from emosae.phantom.truth import emotion_truth
@@ -164,12 +165,33 @@ def fluency(
     }
 
 
-def _mean(values: dict[str, float]) -> float:
-    return float(np.mean(list(values.values())))
+def _expressed(classifier: EmotionClassifier, texts: dict[str, list[str]]) -> np.ndarray:
+    """Intended by expressed: for each clamp the share of texts in each class of the classifier, [27, 28]."""
+    rows = [classifier.predict(each) for each in texts.values()]
+    return np.array([[row.count(label) / len(row) for label in classifier.classes] for row in rows])
 
 
 def _rates(classifier: EmotionClassifier, texts: dict[str, list[str]]) -> dict[str, float]:
-    return {name: float(np.mean([x == name for x in classifier.predict(t)])) for name, t in texts.items()}
+    """Share of each clamp's texts that the classifier calls what was intended."""
+    told = _expressed(classifier, texts)
+    return {name: float(told[i, classifier.classes.index(name)]) for i, name in enumerate(texts)}
+
+
+def _fluent(flow: dict[str, float], base: dict[str, float]) -> bool:
+    """Whether steered text keeps the bounds of fluency against unsteered text of the same openings."""
+    return (
+        0.67 <= flow["perplexity"] / base["perplexity"] <= 1.5
+        and flow["distinct_2"] >= 0.8 * base["distinct_2"]
+        and flow["repeated_4"] <= max(1.2 * base["repeated_4"], 0.02)
+    )
+
+
+def _shuffled_count(told: np.ndarray, names: list[str], classes: list[str], seed: int) -> float:
+    """95th percentile, over shuffled intentions, of the number of emotions that reach 80 %."""
+    rng = np.random.default_rng(seed)
+    columns = np.array([classes.index(name) for name in names])
+    counts = [(told[np.arange(len(names)), rng.permutation(columns)] >= 0.8).sum() for _ in range(N_SHUFFLES)]
+    return float(np.quantile(counts, 0.95))
 
 
 def measure_steering(
@@ -182,7 +204,7 @@ def measure_steering(
     n: int = 20,
     doses: tuple[float, ...] = DOSES,
     seed: int = 0,
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Choose features and dose on some passages and openings, report on others."""
     model, tokenizer = load_phantom(weights / "model")
     sae = load_sae(weights / sae_name)
@@ -198,7 +220,7 @@ def measure_steering(
         norms.append(np.median(np.linalg.norm(found[f"residual/{sae.recipe.layer}"], axis=1)))
     clamps = emotion_features(values, labels, names, sae, float(np.mean(norms)), n_features)
     live = np.flatnonzero(sum((x > 0).mean(0) for x in values.values()) > 0.01)
-    figures: dict[str, object] = {"sae": sae_name, "n_features": n_features}
+    figures: dict[str, Any] = {"sae": sae_name, "n_features": n_features}
     by_dose: dict[float, dict[Layout, dict[str, float]]] = {}
     for dose in doses:
         by_dose[dose] = {}
@@ -230,12 +252,20 @@ def measure_steering(
         )
         base = fluency(model, tokenizer, openings, plain)
         flow = {name: fluency(model, tokenizer, openings, t) for name, t in texts.items()}
+        told = _expressed(classifier, texts)
         figures[layout.value] = {
             "rate": _rates(classifier, texts),
             "random_rate": _rates(classifier, control),
+            "shuffled_n_at_0.8": _shuffled_count(told, names, classifier.classes, seed),
             "unsteered_fluency": base,
             "perplexity_ratio": {k: v["perplexity"] / base["perplexity"] for k, v in flow.items()},
             "distinct_2_ratio": {k: v["distinct_2"] / base["distinct_2"] for k, v in flow.items()},
+            "repeated_4": {k: v["repeated_4"] for k, v in flow.items()},
+            "fluent": {k: _fluent(v, base) for k, v in flow.items()},
+            "expressed": {
+                n: dict(zip(classifier.classes, r, strict=True))
+                for n, r in zip(names, told.tolist(), strict=True)
+            },
             "samples": {
                 name: [f"{openings[0]} {t[0]}", f"{openings[1]} {t[1]}"] for name, t in texts.items()
             },
@@ -243,20 +273,27 @@ def measure_steering(
     return figures
 
 
-def summary(figures: dict[str, object]) -> str:
+def summary(figures: dict[str, Any]) -> str:
     """Say the figures in a few lines."""
     lines = [f"{figures['sae']}, {figures['n_features']} features, doses {figures['dose']}"]
-    for layout in _LANGUAGES:
-        part = figures[layout.value]
-        assert isinstance(part, dict)
+    parts = [figures[layout.value] for layout in _LANGUAGES]
+    both = [
+        name
+        for name in figures["dose"]
+        if all(part["rate"][name] >= 0.8 and part["fluent"][name] for part in parts)
+    ]
+    lines.append(f"rate >= .8 and fluent in both languages: {len(both)} of 27")
+    for layout, part in zip(_LANGUAGES, parts, strict=True):
         rate = part["rate"]
         lines.append(
-            f"{layout.value}: rate >= .8 for {sum(v >= 0.8 for v in rate.values())} of 27, mean "
-            f"{np.mean(list(rate.values())):.3f}, random {np.mean(list(part['random_rate'].values())):.3f}, "
+            f"{layout.value}: rate >= .8 for {sum(v >= 0.8 for v in rate.values())} of 27 (shuffled "
+            f"{part['shuffled_n_at_0.8']:.0f}), mean {np.mean(list(rate.values())):.3f}, "
+            f"random {np.mean(list(part['random_rate'].values())):.3f}, fluent {sum(part['fluent'].values())} of 27, "
             f"perplexity ratio median {np.median(list(part['perplexity_ratio'].values())):.2f}, "
             f"distinct-2 ratio median {np.median(list(part['distinct_2_ratio'].values())):.2f}"
         )
         lines.append("  low: " + ", ".join(f"{k} {v:.2f}" for k, v in rate.items() if v < 0.8))
+        lines.append("  not fluent: " + ", ".join(k for k, v in part["fluent"].items() if not v))
     return "\n".join(lines)
 
 

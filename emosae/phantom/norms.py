@@ -18,7 +18,7 @@ from emosae.phantom import PHANTOM
 from emosae.phantom.truth import emotion_truth, planted_distance, word_truth
 from emosae.phantom.world import Language, load_world
 
-__all__ = ["CONTROL_SLOTS", "DATA", "concept_words", "ratings", "similarity", "write"]
+__all__ = ["CONTROL_SLOTS", "DATA", "concept_words", "control_words", "ratings", "similarity", "write"]
 
 DATA = PHANTOM / "data"
 """Ratings and similarities as CSV files."""
@@ -92,7 +92,8 @@ def concept_words(language: Language) -> dict[str, list[str]]:
     }
 
 
-def _control_words(language: Language) -> dict[str, list[str]]:
+def control_words(language: Language) -> dict[str, list[str]]:
+    """Return the words of each neutral category in `language`."""
     slots = load_world().slots
     return {slot: [entry.text(language) for entry in slots[slot]] for slot in CONTROL_SLOTS}
 
@@ -161,7 +162,7 @@ def write(conf: Path, data: Path = DATA) -> list[Path]:
             "phantom_control", "The phantom's neutral categories", "control",
             "Categories of the phantom's neutral world, of the same shape as its emotions.",
             {en: {s: s for s in CONTROL_SLOTS}, zh: dict(_CONTROL_ZH)},
-            {language: _control_words(language) for language in Language},
+            {language: control_words(language) for language in Language},
         ),
         "phantom_neutral": _concept_yaml(
             "phantom_neutral", "The phantom's neutral words", "neutral",

@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from emosae.phantom.language_model import batches
+from emosae.saes.stats import FeatureStats, StatsBuilder
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM
@@ -29,6 +30,7 @@ __all__ = [
     "SAERecipe",
     "SAEWeights",
     "collect_activations",
+    "feature_stats",
     "load_sae",
     "save_sae",
     "train_sae",
@@ -233,6 +235,16 @@ def _judged(sae: SAEWeights, x: Tensor) -> SAEWeights:
         l0=float((f > 0).float().sum(1).mean()),
         live=int((f > 0).any(0).sum()),
     )
+
+
+def feature_stats(sae: SAEWeights, data: Tensor, corpus: str, batch: int = 8192) -> FeatureStats:
+    """Count how the features fire over all activations [tokens, d_in] of a corpus."""
+    builder = StatsBuilder(sae.W_dec.shape[0], corpus)
+    for x in data.split(batch):
+        f = sae.encode(x.float())
+        rows, columns = f.nonzero(as_tuple=True)
+        builder.add(columns.numpy(), f[rows, columns].numpy(), x.float().norm(dim=1).numpy())
+    return builder.result()
 
 
 def save_sae(sae: SAEWeights, folder: Path, model_name: str) -> None:

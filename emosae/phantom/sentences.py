@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from emosae.phantom.draw import Draw
-from emosae.phantom.frames import ASKING, EXCLAIMING, HEADING_SLOTS, JUDGEMENTS, NAMED_EN, NAMED_ZH, QUESTIONS, REMARKS, fill
+from emosae.phantom.frames import (
+    ASKING,
+    EXCLAIMING,
+    HEADING_SLOTS,
+    JUDGEMENTS,
+    NAMED_EN,
+    NAMED_ZH,
+    QUESTIONS,
+    REMARKS,
+    fill,
+)
 from emosae.phantom.passage import MARK, Layout, Line, Role
 from emosae.phantom.world import Emotion, Frame, Language, Word, World
 
@@ -60,8 +70,11 @@ class Sentences:
             assert first.valence is not None
             second = self.draw.graded(adjectives, first.valence, first.arousal)
             if second is not first:
-                return f"{first.en} and {second.en}", f"很{MARK}{first.zh}{MARK}，也很{MARK}{second.zh}{MARK}"
-        return first.en, f"很{MARK}{first.zh}{MARK}"
+                return (
+                    f"{MARK}{first.en}{MARK} and {MARK}{second.en}{MARK}",
+                    f"很{MARK}{first.zh}{MARK}，也很{MARK}{second.zh}{MARK}",
+                )
+        return f"{MARK}{first.en}{MARK}", f"很{MARK}{first.zh}{MARK}"
 
     def remark(self) -> Line:
         """A neutral passage's talk about something that happened: where graded words are learnt."""
@@ -70,7 +83,7 @@ class Sentences:
         frame = self.draw.choose(REMARKS)
         en, zh = self._fill(frame)
         judged_en, judged_zh = self._judgements(event.valence, event.arousal)
-        en = en.replace("[E]", event.en).replace("[J]", judged_en)
+        en = en.replace("[E]", f"{MARK}{event.en}{MARK}").replace("[J]", judged_en)
         zh = zh.replace("[E]", f"{MARK}{event.zh}{MARK}").replace("[J]", judged_zh)
         if self.draw.flip(0.25):
             tempo = self.draw.graded(self.world.graded["tempo"], 0.5, event.arousal)
@@ -85,7 +98,10 @@ class Sentences:
             event = self.draw.graded(self.world.graded["events"], emotion.valence, emotion.arousal)
             assert event.valence is not None
             judged = self._judgements(event.valence, event.arousal)
-            en, zh = en.replace("[E]", event.en), zh.replace("[E]", f"{MARK}{event.zh}{MARK}")
+            en, zh = (
+                en.replace("[E]", f"{MARK}{event.en}{MARK}"),
+                zh.replace("[E]", f"{MARK}{event.zh}{MARK}"),
+            )
         else:
             judged = self._judgements(emotion.valence, emotion.arousal)
         return Line(Role.JUDGEMENT, emotion.name, en.replace("[J]", judged[0]), zh.replace("[J]", judged[1]))
@@ -113,9 +129,13 @@ class Sentences:
         zh_frame = NAMED_ZH[form if zh_word.gradable or form == "adverb" else "idiom"]
         zh_text = zh_frame[int(draw.choose((0, 1, 2), Language.ZH)) % len(zh_frame)]
         degrees = self.world.graded["degrees_noun" if form == "noun" else "degrees_adjective"]
-        en, zh = en_frame.replace("[W]", en_word.text), zh_text.replace("[W]", f"{MARK}{zh_word.text}{MARK}")
+        en, zh = (
+            en_frame.replace("[W]", f"{MARK}{en_word.text}{MARK}"),
+            zh_text.replace("[W]", f"{MARK}{zh_word.text}{MARK}"),
+        )
         if "[D]" in en:
-            en = en.replace("[D]", draw.graded(degrees, 0.5, en_word.arousal, Language.EN).en)
+            degree = draw.graded(degrees, 0.5, en_word.arousal, Language.EN).en
+            en = en.replace("[D]", f"{MARK}{degree}{MARK}")
         if "[D]" in zh:
             degree = draw.graded(degrees, 0.5, zh_word.arousal, Language.ZH).zh
             zh = zh.replace("[D]", f"{MARK}{degree}{MARK}")
@@ -152,7 +172,7 @@ class Sentences:
         return Line(
             Role.SPEECH,
             emotion.name,
-            f'"{en}{en_end}" {{N}} {say.en}',
+            f'"{en}{en_end}" {{N}}{MARK} {say.en}',
             f"{{N}}{MARK}{say.zh}{MARK}：“{zh}{zh_end}”",
         )
 
@@ -195,7 +215,7 @@ class Sentences:
         return Line(
             Role.QUESTION,
             emotion.name,
-            frame.en.replace("[W]", en),
+            frame.en.replace("[W]", f"{MARK}{en}{MARK}"),
             frame.zh.replace("[W]", f"{MARK}{zh}{MARK}"),
             named=True,
         )

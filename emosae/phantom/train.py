@@ -23,8 +23,16 @@ from emosae.phantom.language_model import (
     train_model,
 )
 from emosae.phantom.passage import Kind
-from emosae.phantom.sae_training import Architecture, SAERecipe, collect_activations, save_sae, train_sae
+from emosae.phantom.sae_training import (
+    Architecture,
+    SAERecipe,
+    collect_activations,
+    feature_stats,
+    save_sae,
+    train_sae,
+)
 from emosae.phantom.tokenizer import train_tokenizer
+from emosae.saes.stats import stats_path
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
@@ -33,6 +41,7 @@ __all__ = ["QUICK", "SHIPPED", "Recipe", "load_phantom", "train"]
 
 _LOG = logging.getLogger(__name__)
 MODEL_NAME = "emosae-phantom"
+_REPORT = "training.json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,7 +49,7 @@ class Recipe:
     """Everything that decides what the phantom becomes."""
 
     seed: int = 0
-    vocab_size: int = 6000
+    vocab_size: int = 8000
     tokenizer_passages: int = 20_000
     model: ModelRecipe = field(default_factory=ModelRecipe)
     saes: tuple[SAERecipe, ...] = (
@@ -59,9 +68,9 @@ SHIPPED = Recipe(
         rounds=(
             Round(
                 lessons=(
-                    Lesson(split="drill", n_passages=150_000, kind=Kind.DRILL),
-                    Lesson(split="early", n_passages=210_000, emotional_share=0.7),
-                    Lesson(split="train", n_passages=260_000),
+                    Lesson(split="drill", n_passages=300_000, kind=Kind.DRILL),
+                    Lesson(split="early", n_passages=190_000, emotional_share=0.7),
+                    Lesson(split="train", n_passages=220_000),
                 )
             ),
         )
@@ -118,7 +127,9 @@ def train(out: Path, recipe: Recipe, *, device: str = "cpu", keep_model: bool = 
     """
     start = time.perf_counter()
     model_folder = out / "model"
-    seconds: dict[str, float] = {}
+    before = json.loads((out / _REPORT).read_text(encoding="utf-8")) if keep_model else {}
+    seconds: dict[str, float] = {"model": before["seconds"]["model"]} if keep_model else {}
+    n_tokens = before.get("tokens", 0)
     if not keep_model:
         tokenizer = train_tokenizer(
             model_folder, vocab_size=recipe.vocab_size, n_passages=recipe.tokenizer_passages, seed=recipe.seed
@@ -127,15 +138,16 @@ def train(out: Path, recipe: Recipe, *, device: str = "cpu", keep_model: bool = 
         model = new_model(tokenizer, recipe.model)
 
         def checkpoint(step: int, steps: int, _loss: float) -> None:
-            if step % max(1, steps // 5) == 0:
+            if step % max(1, steps // 12) == 0:
                 torch.save(model.state_dict(), out / "checkpoint.pt")
 
         for number, each in enumerate(recipe.model.rounds, start=1):
             text = [encode_passages(tokenizer, lesson, recipe.seed) for lesson in each.lessons]
+            n_tokens += sum(len(row) for rows in text for row in rows)
             _LOG.info("round %d of %d", number, len(recipe.model.rounds))
             train_model(
                 model, text, each, recipe.model.batch_tokens,
-                seed=recipe.seed, device=device, on_step=checkpoint,
+                seed=recipe.seed, parts=recipe.model.parts, device=device, on_step=checkpoint,
             )  # fmt: skip
         _save_model(model.cpu(), model_folder)
         (out / "checkpoint.pt").unlink(missing_ok=True)
@@ -154,22 +166,26 @@ def train(out: Path, recipe: Recipe, *, device: str = "cpu", keep_model: bool = 
     for sae_recipe in recipe.saes:
         sae = train_sae(data[sae_recipe.layer], sae_recipe, seed=recipe.seed, device=device)
         save_sae(sae, out / sae_recipe.folder, MODEL_NAME)
+        stats = feature_stats(sae, data[sae_recipe.layer], f"{MODEL_NAME}/{recipe.sae_text.split}")
+        stats.save(stats_path(out / sae_recipe.folder, stats.corpus))
         figures[sae_recipe.folder] = {
             "explained_variance": round(sae.explained_variance, 4),
             "l0": round(sae.l0, 2),
             "live_features": sae.live,
         }
         _LOG.info("%s %s", sae_recipe.folder, figures[sae_recipe.folder])
-    seconds["total"] = time.perf_counter() - start
+    seconds["total"] = time.perf_counter() - start + (seconds["model"] if keep_model else 0.0)
     report: dict[str, object] = {
         "recipe": asdict(recipe),
+        "parameters": model.num_parameters(),
+        "tokens": n_tokens,
         "heldout_loss": round(loss, 4),
         "saes": figures,
         "seconds": {name: round(value) for name, value in seconds.items()},
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
     }
-    (out / "training.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    (out / _REPORT).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     return report
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from emosae.phantom.draw import Draw
 from emosae.phantom.frames import SLOT
-from emosae.phantom.passage import Kind, Layout, Line, Passage, Role, Span
+from emosae.phantom.passage import MARK, Kind, Layout, Line, Passage, Role, Span
 from emosae.phantom.world import Language, World
 
 __all__ = ["Person", "draw_person", "lay_out"]
@@ -111,7 +111,8 @@ def _word(line: Line, person: Person, language: Language, introduced: bool) -> t
         return person.name_zh if named and first else person.zh
 
     if language is Language.EN:
-        text = SLOT.sub(en, line.en)
-        at = 1 if text[0] == '"' else 0
+        # A word keeps the space before it, so a mark goes before that space.
+        text = SLOT.sub(en, line.en).replace(f" {MARK}", f"{MARK} ")
+        at = next(i for i, letter in enumerate(text) if letter.isalpha())
         return text[:at] + text[at].upper() + text[at + 1 :] + ".", mentioned
     return SLOT.sub(zh, line.zh) + ("" if line.zh.endswith("”") else "。"), mentioned

@@ -21,12 +21,12 @@ __all__ = ["redraw", "run", "select_for_lens"]
 
 log = logging.getLogger(__name__)
 
-# the stages that each command goes through; ratings and geometry stand side by side
+# the stages that each command goes through; ratings and geometry stand side by side on the selected sets
 PLANS = {
     "features": ("features",),
     "select": ("features", "select"),
     "geometry": ("features", "select", "geometry"),
-    "ratings": ("features", "ratings"),
+    "ratings": ("features", "select", "ratings"),
     "run": ("features", "select", "geometry", "ratings"),
     "report": ("features", "select", "geometry", "ratings"),
 }

@@ -146,7 +146,10 @@ class Study:
 
     @cached_property
     def ratings(self) -> dict[str, RatingsResult]:
-        """Valence and arousal predicted from features and from the baselines, by site."""
+        """Valence and arousal predicted from features, from sets of them and from the baselines, by site.
+
+        The concept sets' words chose the emotion space, so they leave, for all predictors alike.
+        """
         earlier = self._take_over("ratings", RatingsResult)
         if earlier is not None:
             return earlier
@@ -165,12 +168,20 @@ class Study:
             table = reading.features.items.join(
                 rated, on=["language", "word"], how="left", maintain_order="left"
             )
+            csr, selection = reading.features.csr, self.selection[str(site)]
+            columns = {"features": np.arange(csr.shape[1])} | {
+                name: chosen
+                for name, which in (("emotion_space", "space"), ("matched_control", "control"))
+                if len(chosen := selection.features(which))
+            }
             with progress(f"predicting ratings at {site}", 1) as step:
                 results[str(site)] = study_ratings(
-                    {"features": reading.features.csr}
+                    {name: csr[:, chosen] for name, chosen in columns.items()}
                     | {name: np.asarray(v) for name, v in reading.dense.items()},
                     table,
                     config=self.config.ratings,
+                    exclude=self.inputs.concepts.words.select("language", "word"),
+                    features=columns,
                 )
                 step(1)
         return results

@@ -16,6 +16,7 @@ from emosae.report.sections.geometry import geometry_section
 from emosae.report.sections.glance import glance
 from emosae.report.sections.methods import methods_section
 from emosae.report.sections.ratings import ratings_section
+from emosae.report.sections.recovery import recovery_section
 from emosae.report.sections.selection import selection_section
 from emosae.report.source import Run, read_run
 from emosae.report.style import drawing
@@ -69,6 +70,8 @@ def _sections(run: Run) -> list[Section]:
             ),
             selection_section(run, stages.get("select"), canvas, f"{start}features"),
         ]
+        planted = recovery_section(run, stages, f"{start}recovery")
+        parts += [planted] if planted is not None else []
         if several:
             sections.append(Section(anchor=f"{start}site", title=f"Site {clean(site)}", sections=parts))
         else:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from emosae.saes.rows import SAERows
     from emosae.saes.sae import SparseAutoencoder
     from emosae.saes.sparse import SparseFeatures
+    from emosae.saes.stats import FeatureStats, find_stats
     from emosae.saes.upkeep import Verification, prune, verify
     from emosae.saes.weights import CorruptSAEError
 
@@ -24,6 +25,7 @@ _HOMES = {
     "Architecture": "config",
     "CacheEntry": "cache",
     "CorruptSAEError": "weights",
+    "FeatureStats": "stats",
     "Normalization": "config",
     "NormedInput": "encode",
     "SAEConfig": "config",
@@ -32,6 +34,7 @@ _HOMES = {
     "SparseFeatures": "sparse",
     "Verification": "upkeep",
     "cache_root": "cache",
+    "find_stats": "stats",
     "list_entries": "cache",
     "prune": "upkeep",
     "verify": "upkeep",
@@ -42,6 +45,7 @@ __all__ = [
     "Architecture",
     "CacheEntry",
     "CorruptSAEError",
+    "FeatureStats",
     "Normalization",
     "NormedInput",
     "SAEConfig",
@@ -50,6 +54,7 @@ __all__ = [
     "SparseFeatures",
     "Verification",
     "cache_root",
+    "find_stats",
     "list_entries",
     "prune",
     "verify",

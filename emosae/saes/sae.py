@@ -43,6 +43,7 @@ class SparseAutoencoder:
         cfg: Its config.
         name: What results call it: `release/sae_id`, or the folder's name.
         fingerprint: The identity of its content, the same by whatever way it was loaded.
+        homes: Folders in which statistics of its features may lie (`emosae.saes.find_stats`).
 
     Example:
         >>> import torch
@@ -61,12 +62,14 @@ class SparseAutoencoder:
         *,
         name: str,
         fingerprint: str,
+        homes: tuple[Path, ...] = (),
         device: str | torch.device = "cpu",
         dtype: str | torch.dtype | None = None,
     ) -> None:
         self.cfg = cfg
         self.name = name
         self.fingerprint = fingerprint
+        self.homes = homes
         self._weights = weights
         self._device = torch.device("cpu")
         self._dtype: torch.dtype | None = None
@@ -186,7 +189,16 @@ class SparseAutoencoder:
 
         weights = Weights.open(entry.path / WEIGHTS_FILE, entry.checksums)
         name = entry.source.get("name") or entry.key
-        return cls(entry.cfg, weights, name=name, fingerprint=entry.fingerprint, device=device, dtype=dtype)
+        homes = (entry.path, *((Path(entry.source["path"]),) if entry.source.get("kind") == "folder" else ()))
+        return cls(
+            entry.cfg,
+            weights,
+            name=name,
+            fingerprint=entry.fingerprint,
+            homes=homes,
+            device=device,
+            dtype=dtype,
+        )
 
     @classmethod
     def from_state_dict(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,9 @@ from emosae.errors import MissingFileError, UserError
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
-__all__ = ["LEVELS", "FeatureStats", "StatsBuilder"]
+    from emosae.saes.sae import SparseAutoencoder
+
+__all__ = ["LEVELS", "FeatureStats", "StatsBuilder", "find_stats", "stats_path"]
 
 LEVELS = (0.25, 0.5, 0.75, 0.9, 0.99)
 """The quantiles of a feature's active values that are kept."""
@@ -40,7 +43,7 @@ class FeatureStats:
         levels: The quantiles' levels, 0 to 1.
         residual_norm: Median Euclidean norm of the activation that the SAE reads.
 
-    Source: the wishes of steering for units: a feature's maximum is one from running text (Neuronpedia's use).
+    A maximum over a list of words is a smaller thing and must not stand in for `maximum`.
     """
 
     corpus: str
@@ -103,6 +106,43 @@ class FeatureStats:
             levels=tuple(json.loads(about["levels"])),
             **tensors,
         )
+
+
+def stats_path(home: Path, corpus: str) -> Path:
+    """Give the file of a corpus' statistics in one of an SAE's folders (`SparseAutoencoder.homes`)."""
+    return home / "stats" / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', corpus)}.safetensors"
+
+
+def find_stats(sae: SparseAutoencoder, corpus: str | None = None) -> FeatureStats:
+    """Find the statistics that lie beside an SAE, in the cache or in the folder it was read from.
+
+    Args:
+        sae: The SAE.
+        corpus: Which corpus; None takes the only one there is.
+
+    Raises:
+        MissingFileError: None are there, or not of that corpus.
+        UserError: There are several corpora and none was named.
+    """
+    files: dict[str, Path] = {}
+    for home in sae.homes:
+        for path in sorted((home / "stats").glob("*.safetensors")):
+            files.setdefault(path.stem, path)
+    if corpus is not None:
+        stem = stats_path(Path(), corpus).stem
+        if stem in files:
+            return FeatureStats.load(files[stem])
+    elif len(files) == 1:
+        return FeatureStats.load(next(iter(files.values())))
+    elif files:
+        raise UserError(
+            f"The SAE {sae.name} has statistics of {len(files)} corpora, so say which: {', '.join(files)}."
+        )
+    wanted = f" of {corpus!r}" if corpus else ""
+    raise MissingFileError(
+        f"The SAE {sae.name} has no statistics{wanted} from running text. Measure them on a corpus first"
+        + (f"; there are: {', '.join(files)}." if files else ".")
+    )
 
 
 class _Histogram:
