@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,10 @@ import pytest
 import torch
 
 from emosae.phantom import WEIGHTS
-from emosae.phantom.measure_features import detection, labelled, pooled
+from emosae.phantom.card import detected, write_card
+from emosae.phantom.classifier import train_classifier
+from emosae.phantom.measure_features import Passages, detection, labelled, pooled
+from emosae.phantom.measure_steering import Clamp, steered
 from emosae.phantom.measure_text import continuations, neutral_openings, perplexity
 from emosae.phantom.passage import Layout
 from emosae.phantom.sae_training import load_sae
@@ -59,27 +63,53 @@ def test_model_has_learnt_the_grammar(phantom) -> None:
 def test_features_tell_emotions_as_stored(phantom, name: str) -> None:
     """A small share of what the model card's table says, on the same splits."""
     sae = {name: load_sae(WEIGHTS / name)}
-    values, labels = [], []
+    parts = []
     for split in ("detect/train", "detect/heldout"):
         found = labelled(split, Layout.EN, 3, 30)
-        values.append({name: pooled(*phantom, sae, [p.text for p in found])[name]})
-        labels.append(np.array([p.emotions[0] if p.emotions else "" for p in found]))
-    names = emotion_truth()["emotion"].to_list()
-    table = detection(*values, names, *labels, np.ones(len(labels[1]), dtype=bool))[name]
-    median = float(np.median([row["auroc"] for row in table.values()]))
+        parts.append(Passages.of(found, pooled(*phantom, sae, [p.text for p in found])))
+    table = detection(*parts, name, emotion_truth()["emotion"].to_list(), n_shuffles=50)
+    median = float(np.median([row["auroc"] for row in table["emotions"].values()]))
     assert median == pytest.approx(STORED[name], abs=0.02)
+    assert table["shuffled"]["median"] < median
 
 
-def test_card_says_what_was_measured() -> None:
+def test_a_clamp_turns_neutral_openings_as_stored(phantom) -> None:
+    """Three emotions, with the doses and features of the figures' own choice."""
+    model, tokenizer = phantom
+    steering = json.loads((WEIGHTS / "steering.json").read_text(encoding="utf-8"))
+    classifier = train_classifier(tokenizer, n_passages=4000)
+    sae = load_sae(WEIGHTS / steering["sae"])
+    clamps = {name: Clamp(**steering["clamps"][name]) for name in ("joy", "fear", "disgust")}
+    for layout in (Layout.EN, Layout.ZH):
+        openings = neutral_openings(layout, 12, "openings/test")
+        texts = steered(model, tokenizer, sae, clamps, openings, 1.0, seed=0)
+        rate = np.mean([[label == name for label in classifier.predict(t)] for name, t in texts.items()])
+        assert rate == pytest.approx(STORED[f"steered_{layout.value}"], abs=0.1)
+        plain = classifier.predict(continuations(model, tokenizer, openings))
+        assert np.mean([label in clamps for label in plain]) <= 0.1
+
+
+def test_card_is_written_from_the_figures(tmp_path: Path) -> None:
     card = (WEIGHTS / "MODEL_CARD.md").read_text(encoding="utf-8")
+    for name in ("training", "figures", "steering"):
+        shutil.copy(WEIGHTS / f"{name}.json", tmp_path)
+    assert write_card(tmp_path).read_text(encoding="utf-8") == card
     figures = json.loads((WEIGHTS / "figures.json").read_text(encoding="utf-8"))
     assert f"{figures['perplexity']['ratio']:.3f}" in card
-    for language in ("en", "zh"):
-        assert f"{figures['neutrality'][language]:.3f}" in card
-        for name in SAES:
-            values = [row["auroc"] for row in figures["detection"][language][name].values()]
-            line = next(line for line in card.splitlines() if "median AUROC" in line and name in line)
-            assert f"{np.median(values):.2f} ({sum(v >= 0.9 for v in values)} of 27)" in line
+    for sae in SAES:
+        n, median = detected(figures, "zh", sae)
+        assert f"{n} of 27 (median {median:.3f})" in card
+
+
+@pytest.mark.parametrize("name", SAES)
+def test_statistics_lie_beside_each_sae(name: str, cache: Path) -> None:
+    from emosae.saes import SparseAutoencoder, find_stats
+
+    stats = find_stats(SparseAutoencoder.load_from_disk(WEIGHTS / name), "emosae-phantom/sae")
+    assert stats.n_tokens > 400_000
+    assert len(stats.density) == len(stats.maximum) == load_sae(WEIGHTS / name).W_dec.shape[0]
+    assert (stats.quantile(0.5) <= stats.maximum).all()
+    assert stats.density.sum() == pytest.approx(24, rel=0.1)
 
 
 def test_continuations_stay_in_their_language(phantom) -> None:

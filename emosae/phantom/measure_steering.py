@@ -7,7 +7,7 @@ import itertools
 import json
 import logging
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -243,6 +243,7 @@ def measure_steering(
         for name, c in clamps.items()
     }
     figures["dose"] = chosen
+    figures["clamps"] = {name: asdict(clamp) for name, clamp in scaled.items()}
     for layout in _LANGUAGES:
         openings = neutral_openings(layout, n, "openings/report", seed)
         plain = continuations(model, tokenizer, openings, seed=seed + 1)

@@ -71,7 +71,7 @@ def _sections(run: Run) -> list[Section]:
             selection_section(run, stages.get("select"), canvas, f"{start}features"),
         ]
         planted = recovery_section(run, stages, f"{start}recovery")
-        parts += [planted] if planted is not None else []
+        parts = [*([planted] if planted is not None else []), *parts]
         if several:
             sections.append(Section(anchor=f"{start}site", title=f"Site {clean(site)}", sections=parts))
         else:
