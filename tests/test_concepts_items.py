@@ -128,7 +128,7 @@ def test_a_word_that_the_template_holds_too() -> None:
         (
             frame([("joy", "xx")]),
             "all",
-            r"no set of templates for the language 'xx'.*There are: en, zh.*templates=bare",
+            r"no set of templates for the language 'xx'.*There are: de, en, es, fr, ja, zh.*templates=bare",
         ),
         (frame([("joy", "en")]), "bear", r"no choice of templates 'bear'\. Did you mean 'bare'\?"),
         (frame([("joy", "en")]), ["no slot"], r"must hold \{word\} once, got 'no slot'"),
@@ -152,11 +152,11 @@ def test_no_words_give_no_items() -> None:
 def test_templates_of_the_users_own(cache: Path) -> None:
     folder = cache / "conf" / "templates"
     folder.mkdir(parents=True)
-    (folder / "de.yaml").write_text('templates: ["Das Wort {word}."]', encoding="utf-8")
-    assert load_templates("de") == [" {word}", "Das Wort {word}."]
-    (folder / "de.yaml").write_text("Das Wort", encoding="utf-8")
-    with pytest.raises(UserError, match=r"de\.yaml must have a list 'templates'"):
-        load_templates("de")
+    (folder / "nl.yaml").write_text('templates: ["Het woord {word}."]', encoding="utf-8")
+    assert load_templates("nl") == [" {word}", "Het woord {word}."]
+    (folder / "nl.yaml").write_text("Het woord", encoding="utf-8")
+    with pytest.raises(UserError, match=r"nl\.yaml must have a list 'templates'"):
+        load_templates("nl")
 
 
 # --- coverage ---

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import re
 import statistics
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +13,22 @@ import polars as pl
 import pytest
 import yaml
 
-from emosae.concepts import ConceptKind, available_concepts, load_concepts
+from emosae.concepts import ConceptKind, available_concepts, load_concepts, load_templates
 from emosae.paths import conf_dir
 
 EMOTION = {"ekman6": (6, 16, 0.03), "goemotions27": (27, 14, 0.10), "cowen27": (27, 10, 0.10)}
 SHAPES = {**EMOTION, "control27": (27, 16, 0.10), "neutral": (1, 120, 0.0)}
+LANGUAGES = ["en", "zh", "es", "fr", "de", "ja"]
+OF = dict.fromkeys(SHAPES, LANGUAGES) | {"cowen27": ["en", "zh"]}
+PAIRS = [(name, language) for name, languages in OF.items() for language in languages]
+LETTERS = {
+    "en": "[a-z]+",
+    "zh": "[\u4e00-\u9fff]+",
+    "es": "[a-záéíóúüñ]+",
+    "fr": "[a-zàâæçéèêëîïôœùûüÿ]+",
+    "de": "[A-ZÄÖÜa-zäöüß][a-zäöüß]+",
+    "ja": "[\u3041-\u3096\u30a1-\u30fa\u30fc\u3005\u4e00-\u9fff]+",  # kana, the long mark, 々, kanji
+}
 COWEN = (
     "admiration adoration aesthetic_appreciation amusement anger anxiety awe awkwardness boredom "
     "calmness confusion craving disgust empathic_pain entrancement excitement fear horror interest joy "
@@ -31,8 +44,7 @@ def words_of(name: str, language: str) -> pl.DataFrame:
     return load_concepts(name).words.filter(pl.col("language") == language)
 
 
-@pytest.mark.parametrize("name", SHAPES)
-@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize(("name", "language"), PAIRS)
 def test_shape(name: str, language: str) -> None:
     n_concepts, n_words, most_shared = SHAPES[name]
     concept_set = load_concepts(name)
@@ -65,9 +77,10 @@ def test_concept_names() -> None:
     assert load_concepts("neutral").concepts == ["neutral"]
 
 
-@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_no_word_of_the_neutral_or_control_set_is_an_emotion_word(language: str) -> None:
-    words = {name: set(words_of(name, language)["word"]) for name in SHAPES}
+    words = {name: {word.casefold() for word in words_of(name, language)["word"]} for name in SHAPES}
+    assert all(words[name] for name, languages in OF.items() if language in languages)
     emotion = set().union(*(words[name] for name in EMOTION))
     assert not words["neutral"] & emotion
     assert not words["control27"] & emotion
@@ -101,7 +114,53 @@ def test_yaml_reads_every_word_as_text(name: str) -> None:
     assert len({tuple(own["words"]) for own in values["languages"].values()}) == 1
 
 
-@pytest.mark.parametrize(("language", "tolerance"), [("en", 0.3), ("zh", 0.2)])
+@pytest.mark.parametrize("name", SHAPES)
+def test_every_language_has_the_same_concepts_with_words(name: str) -> None:
+    values = yaml.safe_load((conf_dir() / "concepts" / f"{name}.yaml").read_text(encoding="utf-8"))
+    assert list(values["languages"]) == OF[name]
+    concepts = list(values["languages"]["en"]["words"])
+    for language, own in values["languages"].items():
+        assert list(own["labels"]) == list(own["words"]) == concepts, language
+        for concept, words in own["words"].items():
+            english = len(values["languages"]["en"]["words"][concept])
+            assert words, (language, concept)
+            assert 0.9 * english <= len(words) <= 1.1 * english or name == "cowen27", (language, concept)
+            assert sorted(set(words)) == sorted(words), (language, concept)
+
+
+@pytest.mark.parametrize(("name", "language"), PAIRS)
+def test_words_are_composed_and_in_the_letters_of_their_language(name: str, language: str) -> None:
+    # The file itself: what is loaded has been composed already.
+    values = yaml.safe_load((conf_dir() / "concepts" / f"{name}.yaml").read_text(encoding="utf-8"))
+    own = values["languages"][language]
+    for text in [*own["labels"].values(), *(word for words in own["words"].values() for word in words)]:
+        assert unicodedata.is_normalized("NFC", text), text
+    for words in own["words"].values():
+        for word in words:
+            assert re.fullmatch(LETTERS[language], word), word
+    for label in own["labels"].values():
+        assert all(re.fullmatch(LETTERS[language], part) for part in label.split(" ")), label
+
+
+@pytest.mark.parametrize("language", ["es", "fr", "de", "ja"])
+def test_templates_are_neutral(language: str) -> None:
+    framed = load_templates(language)[1:]
+    assert len(set(framed)) == len(framed) == len(load_templates("en")) - 1
+    assert len({template.index("{word}") for template in framed}) >= 4  # the word stands at different places
+    emotional = {word for name in EMOTION for word in words_of(name, language)["word"]}
+    for template in framed:
+        assert unicodedata.is_normalized("NFC", template)
+        text = template.replace("{word}", " ")
+        if language == "ja":
+            assert not [word for word in emotional if word in text]
+        else:
+            assert not set(re.findall(r"\w+", text)) & emotional
+
+
+@pytest.mark.parametrize(
+    ("language", "tolerance"),
+    [("en", 0.3), ("zh", 0.2), ("es", 0.3), ("fr", 0.3), ("de", 0.3), ("ja", 0.2)],
+)
 def test_neutral_words_are_as_long_as_emotion_words(language: str, tolerance: float) -> None:
     neutral, emotion = (
         words_of(name, language)["word"].str.len_chars() for name in ("neutral", "goemotions27")
