@@ -13,13 +13,16 @@ from emosae.lazy import lazily
 if TYPE_CHECKING:
     from emosae.errors import CoverageError, MissingFileError, UserError
     from emosae.features import FeatureMatrix
+    from emosae.kernels import sparse_decode
     from emosae.lens import Lens, load
     from emosae.models import Site
     from emosae.saes import SparseAutoencoder, SparseFeatures
+    from emosae.steering import Clamp, prepare, steer
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Clamp",
     "CoverageError",
     "FeatureMatrix",
     "Lens",
@@ -29,9 +32,13 @@ __all__ = [
     "SparseFeatures",
     "UserError",
     "load",
+    "prepare",
+    "sparse_decode",
+    "steer",
 ]
 
 _HOMES = {
+    "Clamp": "steering",
     "CoverageError": "errors",
     "FeatureMatrix": "features",
     "Lens": "lens",
@@ -41,6 +48,9 @@ _HOMES = {
     "SparseFeatures": "saes",
     "UserError": "errors",
     "load": "lens",
+    "prepare": "steering",
+    "sparse_decode": "kernels",
+    "steer": "steering",
 }
 
 

@@ -97,6 +97,60 @@ def test_baselines_are_the_pooled_activation_and_the_static_embedding(
     np.testing.assert_allclose(reading.dense["embedding"][0], static, atol=1e-6)
 
 
+@pytest.mark.parametrize("pooling", ["mean", "max", "last"])
+@pytest.mark.parametrize("centred", [False, True])
+def test_reconstruction_and_error_are_pooled_token_by_token(
+    model: Any, tokenizer: Any, cache: Path, tmp_path: Path, pooling: str, centred: bool
+) -> None:
+    cfg, state = make_cfg("jumprelu"), make_state("jumprelu", seed=1)
+    cfg["metadata"] |= {"hook_name": "blocks.1.hook_resid_post", "prepend_bos": True}
+    cfg["metadata"] |= {"model_from_pretrained_kwargs": {"center_writing_weights": centred}}
+    sae = SparseAutoencoder.load_from_disk(write_folder(tmp_path / "sae", cfg, state))
+    found = extract(
+        model,
+        tokenizer,
+        {sae.site: sae},
+        text_items(TEXTS),
+        pooling=pooling,
+        reconstruction=True,
+        max_tokens=8,
+    )[sae.site]
+    assert set(found.dense) == {"reconstruction", "error"}
+    for row, text in enumerate(TEXTS):
+        ids = torch.tensor([[2, *(WORDS.index(word) for word in text.split())]])
+        with torch.no_grad():
+            hidden = model(ids, output_hidden_states=True).hidden_states[2][0, 1:]
+        x = hidden - hidden.mean(dim=1, keepdim=True) if centred else hidden
+        pre = (x - state["b_dec"]) @ state["W_enc"] + state["b_enc"]
+        made = (torch.relu(pre) * (pre > state["threshold"])) @ state["W_dec"] + state["b_dec"]
+        for name, tokens in (("reconstruction", made), ("error", x - made)):
+            expected = {"mean": tokens.mean(0), "max": tokens.amax(0), "last": tokens[-1]}[pooling]
+            np.testing.assert_allclose(found.dense[name][row], expected, atol=1e-5)
+
+
+def test_what_is_reconstructed_and_what_is_left_out_make_the_activation(
+    model: Any, tokenizer: Any, saes: dict[Site, SparseAutoencoder]
+) -> None:
+    readings = extract(model, tokenizer, saes, text_items(TEXTS), baselines=True, reconstruction=True)
+    for reading in readings.values():
+        both = reading.dense["reconstruction"] + reading.dense["error"]
+        np.testing.assert_allclose(both, reading.dense["residual"], atol=1e-5)
+        assert np.abs(reading.dense["error"]).max() > 0.1
+
+
+def test_a_transcoder_has_no_reconstruction_of_what_it_reads(
+    model: Any, tokenizer: Any, cache: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cfg = make_cfg("transcoder")
+    sae = SparseAutoencoder.load_from_disk(write_folder(tmp_path / "sae", cfg, make_state("transcoder")))
+    with caplog.at_level("INFO", logger="emosae"):
+        found = extract(
+            model, tokenizer, {sae.site: sae}, text_items(TEXTS), baselines=True, reconstruction=True
+        )
+    assert set(found[sae.site].dense) == {"residual", "embedding"}
+    assert "is a transcoder" in caplog.text
+
+
 def test_only_the_words_own_tokens_are_pooled(
     model: Any, tokenizer: Any, saes: dict[Site, SparseAutoencoder]
 ) -> None:
@@ -174,8 +228,9 @@ def test_the_key_changes_with_whatever_changes_the_numbers(
         reading_key("m", one, items.reverse(), {"pooling": "mean"}),
         reading_key("m", one, items.with_columns(start=pl.lit(1)), {"pooling": "mean"}),
         reading_key("m", one, items, {"pooling": "max"}),
+        reading_key("m", one, items, {"pooling": "mean", "reconstruction": True}),
     }
-    assert len(keys) == 6
+    assert len(keys) == 7
     assert reading_key("m", one, items.clone(), {"pooling": "mean"}) in keys
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from emosae.phantom.measure_steering import Clamp, clamp_hook
 from emosae.phantom.muon import Muon, orthogonalize
 from emosae.phantom.sae_training import Architecture, SAERecipe, SAEWeights, load_sae, save_sae, train_sae
 from emosae.phantom.tokenizer import BOS, EOS, train_tokenizer
+from emosae.phantom.train import QUICK, train
 
 SMALL = {"d_sae": 32, "k": 3, "n_steps": 150, "batch": 256, "learning_rate": 5e-3}
 
@@ -159,3 +161,20 @@ def test_tokenizer_keeps_text_words_and_offsets(tmp_path: Path) -> None:
     assert alone == tokenizer("a joy")["input_ids"][-len(alone) :]
     found = tokenizer("my joy", return_offsets_mapping=True)["offset_mapping"]
     assert "my joy"[found[-1][0] : found[-1][1]].endswith("joy")
+
+
+@pytest.mark.slow
+def test_one_seed_gives_the_same_bytes(tmp_path: Path) -> None:
+    """The whole recipe on the small scale, twice: every weight, token and statistic is the same."""
+    for name in ("first", "second"):
+        train(tmp_path / name, QUICK)
+    files = sorted(p.relative_to(tmp_path / "first") for p in (tmp_path / "first").rglob("*") if p.is_file())
+    assert any(p.suffix == ".safetensors" and "stats" in p.parts for p in files)
+    assert Path("model/model.safetensors") in files
+    for path in files:
+        if path.name != "training.json":
+            assert (tmp_path / "first" / path).read_bytes() == (tmp_path / "second" / path).read_bytes(), path
+    assert train(tmp_path / "second", QUICK, keep_model=True)["tokens"] > 10_000
+    other = train(tmp_path / "other", replace(QUICK, seed=1))
+    first = json.loads((tmp_path / "first" / "training.json").read_text(encoding="utf-8"))
+    assert other["heldout_loss"] != first["heldout_loss"]

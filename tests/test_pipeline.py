@@ -16,13 +16,17 @@ import pytest
 import emosae
 from emosae import cli
 from emosae.artifacts import load_result, read_json
+from emosae.concepts import load_concepts
+from emosae.config import compose
 from emosae.errors import UserError
 from emosae.geometry import Geometry
+from emosae.norms import load_ratings
 from emosae.ratings import RatingsResult
 from emosae.selection import Selection
 
 QUICK = ["experiment=quick"]
 SITE = "blocks.2.hook_resid_post"
+BASELINES = ("residual", "embedding", "reconstruction", "error")
 ONE_SITE = "sae.path=[phantom:weights/sae_layer_2_jumprelu]"
 
 
@@ -62,12 +66,66 @@ def test_both_languages_and_every_baseline_are_there(run: Path) -> None:
     geometry = load_result(run, "geometry", Geometry)[SITE]
     names = set(geometry.rsa["space"])
     for language in ("en", "zh"):
-        for space in ("features", "residual", "embedding", "matched_control"):
+        for space in ("features", "matched_control", "random", *BASELINES):
             assert f"{space}_{language}" in names
     assert "valence" in names
+    roles = dict(geometry.rsa.select("space", "role").iter_rows())
+    assert (roles["features_en"], roles["random_en"], roles["error_zh"]) == ("model", "control", "baseline")
     ratings = load_result(run, "ratings", RatingsResult)[SITE]
-    assert set(ratings.scores["predictor"]) == {"features", "residual", "embedding"}
+    assert set(ratings.scores["predictor"]) == {"features", "emotion_space", "matched_control", *BASELINES}
     assert set(ratings.scores["language"]) == {"en", "zh"}
+
+
+def test_rating_cells_are_columns_of_the_features_and_leave_out_the_concept_words(run: Path) -> None:
+    selection = load_result(run, "select", Selection)[SITE]
+    ratings = load_result(run, "ratings", RatingsResult)[SITE]
+    for name, which in (("emotion_space", "space"), ("matched_control", "control")):
+        chosen = selection.features(which)
+        widths = ratings.scores.filter(predictor=name)["n_features"].unique().to_list()
+        assert widths == [len(chosen)]
+        assert set(ratings.weights.filter(predictor=name)["feature"]) <= set(chosen.tolist())
+    assert ratings.scores.filter(predictor="features")["n_features"].unique().to_list() == [1024]
+    named = load_concepts("phantom27").words.select("language", "word").unique()
+    predicted = ratings.predictions.select("language", "word").unique()
+    assert predicted.join(named, on=["language", "word"]).is_empty()
+    rated = load_ratings(compose(["preset=phantom"]).norms["phantom_en"]).table.select("language", "word")
+    gone = rated.join(predicted, on=["language", "word"], how="anti")
+    assert gone.join(named, on=["language", "word"]).height > 100
+    assert ratings.n_excluded >= gone.height
+    assert set(ratings.scores["n_words"]) == set(
+        predicted.group_by("language").len()["len"]
+    )  # every predictor sees the same words
+
+
+def test_the_selections_stability_stands_beside_it(run: Path) -> None:
+    stability = load_result(run, "select", Selection)[SITE].stability
+    assert set(stability["set"]) == {"en", "zh", "en_only", "zh_only", "universal", "space"}
+    assert stability["n_splits"].unique().to_list() == [5]
+    assert stability["n_words"].is_between(1, 20).all()
+
+
+def test_concepts_without_feeling_go_through_the_same_pipeline(run: Path) -> None:
+    geometry = load_result(run, "geometry", Geometry)[SITE]
+    assert set(geometry.control["space"]) == {
+        f"{space}_{language}" for language in ("en", "zh") for space in ("features", *BASELINES)
+    }
+    tools = load_concepts("phantom_control").concepts
+    assert geometry.control["n_control"].unique().to_list() == [len(tools)]
+    own = geometry.control_coordinates.filter(pl.col("space") == "residual_en")
+    assert own["concept"].to_list() == tools
+    assert geometry.control_rdms.filter(space="residual_en").height == len(tools) * (len(tools) - 1) // 2
+
+
+def test_sites_are_compared_with_a_correction(run: Path) -> None:
+    sites = pl.read_parquet(run / "tables" / "geometry_sites.parquet")
+    assert sites["layer"].unique().sort().to_list() == [1, 2]
+    assert sites["n_sites"].unique().to_list() == [2]
+    assert (sites["p_max"] >= sites["p"] - 1e-12).all()
+    rsa = pl.read_parquet(run / "tables" / "geometry_rsa.parquet").filter(comparator="rho-a")
+    both = sites.join(rsa, on=["site", "space"], suffix="_rsa")
+    assert both.height == sites.height
+    np.testing.assert_allclose(both["score"], both["score_rsa"], atol=1e-12)
+    assert sum("best of 2 sites" in line for line in read_json(run / "manifest.json")["headline"]) == 2
 
 
 def test_the_report_is_drawn_again_from_the_tables(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -219,7 +277,7 @@ def test_minilm_with_warriner_and_human27_reaches_its_bars(place: Path, shared: 
     assert r["residual", "arousal"] >= 0.57
     for target in ("valence", "arousal"):
         assert r["features", target] >= r["residual", target] - 0.03
-    assert ratings.scores["n_words"].unique().to_list() == [13_915]
+    assert ratings.scores["n_words"].unique().to_list() == [13_497]  # 418 are, or belong to, concept words
     (geometry,) = load_result(folder, "geometry", Geometry).values()
     scores = dict(
         geometry.rsa.filter(pl.col("comparator") == "spearman").select("space", "score").iter_rows()

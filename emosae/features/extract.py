@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import scipy.sparse as sp
+import torch
 
 from emosae.errors import UserError
 from emosae.features.matrix import FeatureMatrix, group_rows, mean_by
@@ -23,9 +25,11 @@ from emosae.models import (
     stream_activations,
     tokenize,
 )
-from emosae.saes import SparseAutoencoder
+from emosae.saes import SparseAutoencoder, SparseFeatures
 
 __all__ = ["Reading", "encode_tokens", "extract", "text_items", "unknown_items"]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,7 +39,8 @@ class Reading:
     Attributes:
         features: SAE activations, one row an item.
         dense: Pooled dense baselines by name, each `[n_items, d]` float32: `residual` is the activation that the
-            SAE reads, `embedding` the static input embedding. Empty unless asked for.
+            SAE reads, `embedding` the static input embedding, `reconstruction` what the SAE makes of the
+            activation and `error` what it leaves out. Empty unless asked for.
     """
 
     features: FeatureMatrix
@@ -67,6 +72,7 @@ def extract(
     *,
     pooling: str | Pooling = Pooling.MEAN,
     baselines: bool = False,
+    reconstruction: bool = False,
     max_tokens: int = 4096,
     max_length: int | None = None,
     step: Callable[[int], None] | None = None,
@@ -83,6 +89,9 @@ def extract(
         items: Table with `text` and the character span `start`, `end` that is pooled; other columns are kept.
         pooling: `mean`, `max` or `last`, over the span's tokens; special tokens never count.
         baselines: Also pool the raw activation and the static embedding.
+        reconstruction: Also pool the SAE's reconstruction of each token and its error term, activation minus
+            reconstruction. An SAE that was trained on centred activations reconstructs those, and its error is
+            what it lacks of them. A transcoder reconstructs no activation that it reads: it has neither.
         max_tokens: Bound on a batch's tokens, padding included.
         max_length: Longest text in tokens; None means the model's own limit.
         step: Called with the number of items done after each batch.
@@ -97,8 +106,10 @@ def extract(
     how = Pooling.parse(pooling)
     tokens, record = _tokens(model, tokenizer, saes, items, max_length), StreamRecord()
     pooled: dict[Site, list[sp.csr_array]] = {site: [] for site in saes}
-    names = ("residual",) if baselines else ()
-    dense = {site: {name: _Rows(items.height) for name in names} for site in saes}
+    dense = {
+        site: {name: _Rows(items.height) for name in _dense_names(sae, baselines, reconstruction)}
+        for site, sae in saes.items()
+    }
     embedding = _Rows(items.height)
     order: list[np.ndarray] = []
     for batch in _stream(model, tokenizer, tokens, saes, max_tokens, baselines, record):
@@ -106,10 +117,14 @@ def extract(
         n = len(batch.rows)
         for site, sae in saes.items():
             active = batch.activations[site][batch.span]
-            pooled[site].append(pool_sparse(sae.encode(active).to_scipy(), item, n, how))
-            if baselines:
+            found = sae.encode(active)
+            pooled[site].append(pool_sparse(found.to_scipy(), item, n, how))
+            if "residual" in dense[site]:
                 values = active.float().cpu().numpy()
                 dense[site]["residual"].put(batch.rows, pool_dense(values, item, n, how))
+            if "error" in dense[site]:
+                for name, part in zip(("reconstruction", "error"), _split(sae, active, found), strict=True):
+                    dense[site][name].put(batch.rows, pool_dense(part, item, n, how))
         if baselines and batch.embeddings is not None:
             values = batch.embeddings[batch.span].float().cpu().numpy()
             embedding.put(batch.rows, pool_dense(values, item, n, how))
@@ -199,6 +214,27 @@ def encode_tokens(
             metadata={"pooling": None},
         )
     return matrices
+
+
+def _dense_names(sae: SparseAutoencoder, baselines: bool, reconstruction: bool) -> tuple[str, ...]:
+    names: tuple[str, ...] = ("residual",) if baselines else ()
+    if reconstruction and sae.cfg.architecture.is_transcoder:
+        log.info("%s is a transcoder: it has no reconstruction of what it reads, and no error term", sae.name)
+    elif reconstruction:
+        names += ("reconstruction", "error")
+    return names
+
+
+@torch.inference_mode()
+def _split(
+    sae: SparseAutoencoder, active: torch.Tensor, found: SparseFeatures
+) -> tuple[np.ndarray, np.ndarray]:
+    """Split the activations of a batch's tokens into what the SAE reconstructs and what it leaves out."""
+    made = sae.decode(found)
+    x = active.to(made.device, torch.float32)
+    if sae.cfg.center_writing_weights:  # such an SAE was trained on x - mean(x), and reconstructs that
+        x = x - x.mean(dim=-1, keepdim=True)
+    return made.cpu().numpy(), (x - made).cpu().numpy()
 
 
 class _Rows:

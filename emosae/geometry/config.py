@@ -32,6 +32,9 @@ class GeometryConfig:
     confidence: float = 0.95
     """Coverage of the intervals."""
 
+    n_random: int = 50
+    """Random sets of features, as many as the emotion space has, that it is compared with; 0 for none."""
+
     n_axes: int = 3
     """Axes of MDS and PCA that are related to valence and arousal and written out."""
 
@@ -61,6 +64,7 @@ class GeometryConfig:
         for name, least in (
             ("n_permutations", 1),
             ("n_bootstrap", 0),
+            ("n_random", 0),
             ("n_axes", 1),
             ("n_aligned", 1),
             ("min_concepts_interval", 3),

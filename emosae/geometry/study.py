@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
@@ -12,17 +12,24 @@ import polars as pl
 from emosae.geometry.axes import Axes, classical_mds
 from emosae.geometry.ceiling import mean_rdm
 from emosae.geometry.config import GeometryConfig
+from emosae.geometry.control import (
+    CONTROL_SCHEMA,
+    ControlSet,
+    control_coordinates,
+    control_rdms,
+    control_table,
+)
+from emosae.geometry.draws import Draws, draw_rdms
 from emosae.geometry.inputs import Human, HumanData, Notes, Spaces, read_attributes, read_human, read_spaces
 from emosae.geometry.permutation import label_permutations
 from emosae.geometry.procrustes import procrustes_test
+from emosae.geometry.rsa import RATERS_SCHEMA, RSA_SCHEMA, raters_table, rsa_table
 from emosae.geometry.tables import (
-    RSA_SCHEMA,
     attribute_rdms,
     axes_table,
     between_table,
     coordinates_table,
     rdm_table,
-    rsa_table,
     space_axes,
 )
 from emosae.geometry.valence import MIN_CONCEPTS, beyond_valence
@@ -43,6 +50,13 @@ TEST_SCHEMA = {
     "exact": pl.Boolean,
     "n_concepts": pl.Int64,
 }
+CONTROL_RDM_SCHEMA = {
+    "space": pl.String,
+    "concept_a": pl.String,
+    "concept_b": pl.String,
+    "dissimilarity": pl.Float64,
+}
+CONTROL_MAP_SCHEMA = {"space": pl.String, "concept": pl.String, "valence_predicted": pl.Float64}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,7 +71,9 @@ class Geometry:
             of all model spaces); ceiling_lower, ceiling_upper of that score; share_of_ceiling: score over
             ceiling_upper; score_mean_rdm, ci_low_mean_rdm, ci_high_mean_rdm, p_mean_rdm, ceiling_mean_rdm:
             the same against the mean of all raters; partial_rho_given_valence: a description, see `tests` for
-            the test; n_concepts, n_raters.
+            the test; n_concepts, n_raters. A row of random draws is the mean over them, with n_draws and
+            draws_sd, draws_low, draws_high over single draws; p_random of the space that they stand beside is
+            the share of draws that score as well or better.
         between: space_a, space_b, comparator, score, ci_low, ci_high, p, n_concepts: every two spaces.
         rdms: space, concept_a, concept_b, dissimilarity; also for human (the mean over raters), valence,
             arousal and valence_arousal.
@@ -71,6 +87,14 @@ class Geometry:
         reference: The space whose map the others are turned onto: human, or the first one.
         dissimilarity: How the spaces' RDMs are made.
         comparator: The first comparator, for headlines.
+        raters: space, role, comparator (the first), rater, score: every space's similarity to each rater.
+        control: The concepts without feeling, space by space: r_valence (emotions' valence predicted without
+            the emotion itself, against what it is), share (spread of the control concepts along that
+            direction over the emotions' own) with ci_low, ci_high; statistic (share of the control concepts'
+            variance on the direction), expected (its mean for shuffled valence), p; n_concepts, n_control,
+            n_permutations. See `emosae.geometry.control`.
+        control_rdms: space, concept_a, concept_b, dissimilarity of the control concepts.
+        control_coordinates: space, concept, axis_1 ..., explained_1 ... (MDS), valence_predicted.
     """
 
     rsa: pl.DataFrame
@@ -83,6 +107,10 @@ class Geometry:
     reference: str
     dissimilarity: str
     comparator: str
+    raters: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=RATERS_SCHEMA))
+    control: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=CONTROL_SCHEMA))
+    control_rdms: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=CONTROL_RDM_SCHEMA))
+    control_coordinates: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=CONTROL_MAP_SCHEMA))
 
 
 def study_geometry(
@@ -93,6 +121,8 @@ def study_geometry(
     *,
     attributes: pl.DataFrame | None = None,
     roles: Mapping[str, str] | None = None,
+    draws: Mapping[str, Draws] | None = None,
+    control: ControlSet | None = None,
 ) -> Geometry:
     """Compare emotion spaces with human similarity judgements and with each other.
 
@@ -107,6 +137,8 @@ def study_geometry(
         config: Measures and numbers; None for the defaults.
         attributes: Columns concept, valence, arousal; None takes those of the human data.
         roles: Role of a space in the table: model, baseline or control; a space that is not named is a model.
+        draws: Random sets of features by the name of their row, for instance `random`; see `random_draws`.
+        control: Concepts without feeling in the same spaces; None leaves their tables empty.
 
     Returns:
         The tables, with a note for whatever was left out.
@@ -145,11 +177,22 @@ def study_geometry(
     if judged:
         related["human", "mds"] = (judged, np.arange(len(known_rows)))
     shown = pl.concat([rdm_table(spaces.concepts, spaces.rdms)])
+    drawn = (
+        {
+            name: (draws[name].of, rdms)
+            for name, rdms in draw_rdms(draws, spaces, list(concepts), config.dissimilarity, notes).items()
+        }
+        if draws
+        else {}
+    )
+    tested, their_rdms, their_map = _control(control, spaces, known, known_rows, config, notes)
     if people:
         own = {"human": mean_rdm(people.raters)} | attribute_rdms(people.attributes)
         shown = pl.concat([shown, rdm_table(people.concepts, own)])
     return Geometry(
-        rsa=rsa_table(spaces, people, roles or {}, config) if people else pl.DataFrame(schema=RSA_SCHEMA),
+        rsa=rsa_table(spaces, people, roles or {}, config, drawn)
+        if people
+        else pl.DataFrame(schema=RSA_SCHEMA),
         between=between_table(spaces, config),
         rdms=shown,
         axes=axes_table(related, known, config),
@@ -163,7 +206,31 @@ def study_geometry(
         reference=reference,
         dissimilarity=str(config.dissimilarity),
         comparator=str(config.comparators[0]),
+        raters=raters_table(spaces, people, roles or {}, config.comparators[0])
+        if people
+        else pl.DataFrame(schema=RATERS_SCHEMA),
+        control=tested,
+        control_rdms=their_rdms,
+        control_coordinates=their_map,
     )
+
+
+def _control(
+    control: ControlSet | None,
+    spaces: Spaces,
+    known: Mapping[str, np.ndarray],
+    rows: np.ndarray,
+    config: GeometryConfig,
+    notes: Notes,
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Look at the concepts without feeling: the valence axis, their RDMs, their map."""
+    empty = pl.DataFrame(schema=CONTROL_RDM_SCHEMA), pl.DataFrame(schema=CONTROL_MAP_SCHEMA)
+    if control is None:
+        return pl.DataFrame(schema=CONTROL_SCHEMA), *empty
+    table, projected = control_table(spaces, known, rows, control, config, notes)
+    names = [name for name in control.matrices if name in spaces.matrices]
+    rdms = control_rdms(control, names, config.dissimilarity, notes)
+    return table, *(control_coordinates(control, rdms, projected, config) if rdms else empty)
 
 
 def _human_axes(

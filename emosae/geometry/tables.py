@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,12 +11,10 @@ from scipy.spatial.distance import pdist
 
 from emosae.geometry.axes import Axes, classical_mds, correlate_axes, principal_components
 from emosae.geometry.bootstrap import bootstrap_scores, draw_multiplicities, fisher_interval
-from emosae.geometry.ceiling import mean_rdm, mean_rdm_ceiling, noise_ceiling
-from emosae.geometry.comparators import compare, mean_over_raters
+from emosae.geometry.comparators import compare
 from emosae.geometry.config import GeometryConfig
-from emosae.geometry.inputs import Human, Spaces
+from emosae.geometry.inputs import Spaces
 from emosae.geometry.permutation import (
-    Permutations,
     label_permutations,
     mantel_null,
     permutation_p,
@@ -25,34 +23,20 @@ from emosae.geometry.permutation import (
 )
 from emosae.geometry.procrustes import align
 from emosae.geometry.rdm import pair_indices
-from emosae.geometry.valence import partial_rho
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-__all__ = ["attribute_rdms", "axes_table", "between_table", "coordinates_table", "rdm_table", "rsa_table"]
-
-RSA_SCHEMA = {
-    "space": pl.String,
-    "role": pl.String,
-    "comparator": pl.String,
-    "score": pl.Float64,
-    "ci_low": pl.Float64,
-    "ci_high": pl.Float64,
-    "p": pl.Float64,
-    "p_max": pl.Float64,
-    "ceiling_lower": pl.Float64,
-    "ceiling_upper": pl.Float64,
-    "share_of_ceiling": pl.Float64,
-    "score_mean_rdm": pl.Float64,
-    "ci_low_mean_rdm": pl.Float64,
-    "ci_high_mean_rdm": pl.Float64,
-    "p_mean_rdm": pl.Float64,
-    "ceiling_mean_rdm": pl.Float64,
-    "partial_rho_given_valence": pl.Float64,
-    "n_concepts": pl.Int64,
-    "n_raters": pl.Int64,
-}
+__all__ = [
+    "attribute_rdms",
+    "axes_table",
+    "between_table",
+    "coordinates_table",
+    "interval",
+    "multiplicities",
+    "rdm_table",
+    "space_axes",
+]
 
 
 def attribute_rdms(attributes: Mapping[str, np.ndarray]) -> dict[str, Float[np.ndarray, " pairs"]]:
@@ -67,78 +51,13 @@ def attribute_rdms(attributes: Mapping[str, np.ndarray]) -> dict[str, Float[np.n
     return rdms
 
 
-def rsa_table(spaces: Spaces, human: Human, roles: Mapping[str, str], config: GeometryConfig) -> pl.DataFrame:
-    """Compare every space, and valence and arousal themselves, with the raters: like with like.
-
-    Every number of a row is the same measure for all rows: `score` the mean over raters of the similarity to
-    the single rater, `score_mean_rdm` the similarity to the mean of all raters, each beside its own ceiling.
-    """
-    by_attribute = attribute_rdms(human.attributes)
-    names = [*spaces.rdms, *by_attribute]
-    role = [*(roles.get(name, "model") for name in spaces.rdms), *("attribute" for _ in by_attribute)]
-    rdms = np.array([*(rdm[human.pairs] for rdm in spaces.rdms.values()), *by_attribute.values()])
-    average = mean_rdm(human.raters)[None]
-    n = len(human.concepts)
-    permutations = label_permutations(n, config.n_permutations, config.seed)
-    counts = _counts(n, config)
-    partial = [
-        partial_rho(rdm, human.raters, by_attribute["valence"])
-        if "valence" in by_attribute and not name.startswith("valence")
-        else None
-        for name, rdm in zip(names, rdms, strict=True)
-    ]
-    rows = []
-    for comparator in config.comparators:
-        low, high = noise_ceiling(human.raters, comparator)
-        own = mean_over_raters(rdms, human.raters, comparator)
-        pooled = compare(rdms, average, comparator)[:, 0]
-        p, p_max = _permuted(rdms, human.raters, comparator, permutations, np.array(role) == "model")
-        p_pooled, _ = _permuted(rdms, average, comparator, permutations, np.zeros(len(rdms), dtype=bool))
-        ci_low, ci_high = _interval(own, rdms, human.raters, comparator, counts, config)
-        pooled_low, pooled_high = _interval(pooled, rdms, average, comparator, counts, config)
-        ceiling_mean = mean_rdm_ceiling(human.raters, comparator, seed=config.seed)
-        common = {
-            "comparator": str(comparator),
-            "ceiling_lower": low,
-            "ceiling_upper": high,
-            "ceiling_mean_rdm": ceiling_mean,
-            "n_concepts": n,
-            "n_raters": len(human.raters),
-        }
-        for index, name in enumerate(names):
-            rows.append(
-                common
-                | {
-                    "space": name,
-                    "role": role[index],
-                    "score": own[index],
-                    "ci_low": ci_low[index],
-                    "ci_high": ci_high[index],
-                    "p": p[index],
-                    "p_max": p_max[index],
-                    "share_of_ceiling": own[index] / high if high > 0 else None,
-                    "score_mean_rdm": pooled[index],
-                    "ci_low_mean_rdm": pooled_low[index],
-                    "ci_high_mean_rdm": pooled_high[index],
-                    "p_mean_rdm": p_pooled[index],
-                    "partial_rho_given_valence": partial[index],
-                }
-            )
-        for name, bound, mean_bound in (("ceiling_lower", low, None), ("ceiling_upper", high, ceiling_mean)):
-            rows.append(
-                common | {"space": name, "role": "ceiling", "score": bound, "score_mean_rdm": mean_bound}
-            )
-    table = pl.DataFrame(rows, schema=RSA_SCHEMA)
-    return table.with_columns(pl.col(pl.Float64).fill_nan(None))
-
-
 def between_table(spaces: Spaces, config: GeometryConfig) -> pl.DataFrame:
     """Compare every two spaces by the first comparator: two languages, a space and its baseline."""
     names, rdms = list(spaces.rdms), np.array(list(spaces.rdms.values()))
     comparator = config.comparators[0]
     n = len(spaces.concepts)
     permutations = label_permutations(n, config.n_permutations, config.seed)
-    counts = _counts(n, config)
+    counts = multiplicities(n, config)
     rows = []
     for index, name in enumerate(names[:-1]):
         others, one = rdms[index + 1 :], rdms[index : index + 1]
@@ -147,7 +66,7 @@ def between_table(spaces: Spaces, config: GeometryConfig) -> pl.DataFrame:
         p = permutation_p(
             score(others, aim), mantel_null(others, aim, permutations), exact=permutations.exact
         )
-        low, high = _interval(similarity, others, one, comparator, counts, config)
+        low, high = interval(similarity, others, one, comparator, counts, config)
         for at, other in enumerate(names[index + 1 :]):
             rows.append((name, other, str(comparator), similarity[at], low[at], high[at], p[at], n))
     schema = {
@@ -271,36 +190,34 @@ def space_axes(spaces: Spaces, n_axes: int) -> dict[tuple[str, str], Axes]:
     return axes
 
 
-def _counts(n: int, config: GeometryConfig) -> np.ndarray | None:
+def multiplicities(n: int, config: GeometryConfig) -> np.ndarray | None:
+    """Draw the bootstrap samples of `n` concepts, or None where no interval is wanted or they are too few."""
     if not config.n_bootstrap or n < config.min_concepts_interval:
         return None
     return draw_multiplicities(n, config.n_bootstrap, config.seed)
 
 
-def _permuted(
-    rdms: np.ndarray, raters: np.ndarray, comparator: str, permutations: Permutations, models: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Permutation p of each RDM, and for the models p of the best of them; NaN for the others."""
-    aim = target(raters, comparator)
-    observed, null = score(rdms, aim), mantel_null(rdms, aim, permutations)
-    p_max = np.full(len(rdms), np.nan)
-    if models.any():
-        best = np.fmax.reduce(null[models], axis=0)
-        p_max[models] = permutation_p(
-            observed[models], np.broadcast_to(best, null[models].shape), exact=permutations.exact
-        )
-    return permutation_p(observed, null, exact=permutations.exact), p_max
-
-
-def _interval(
+def interval(
     estimate: np.ndarray,
     rdms: np.ndarray,
     raters: np.ndarray,
     comparator: str,
     counts: np.ndarray | None,
     config: GeometryConfig,
+    merged: Callable[[np.ndarray], np.ndarray] = np.asarray,
 ) -> tuple[np.ndarray, np.ndarray]:
+    """Return the interval of each row's similarity over the concepts; NaN without samples.
+
+    Args:
+        estimate: Similarity of each row.
+        rdms: RDMs of the rows; more than rows where `merged` averages some of them.
+        raters: One RDM per rater.
+        comparator: A `Comparator`.
+        counts: Bootstrap samples, from `multiplicities`.
+        config: Coverage.
+        merged: Turns values of the RDMs into values of the rows.
+    """
     if counts is None:
-        return np.full(len(rdms), np.nan), np.full(len(rdms), np.nan)
-    samples = bootstrap_scores(rdms, raters, comparator, counts)
+        return np.full(len(estimate), np.nan), np.full(len(estimate), np.nan)
+    samples = merged(bootstrap_scores(rdms, raters, comparator, counts))
     return fisher_interval(estimate, samples, counts.shape[1], config.confidence)

@@ -39,13 +39,17 @@ class Lesson:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Round:
-    """Lessons one after the other under one schedule of the learning rates."""
+    """Lessons one after the other under one schedule of the learning rates.
+
+    `stop_after` is the number of steps after which the round ends, though its schedule goes on.
+    """
 
     lessons: tuple[Lesson, ...]
     muon_rate: float = 0.006
     adam_rate: float = 4e-3
     warmup: float = 0.02
     cooldown: float = 0.7
+    stop_after: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -195,7 +199,7 @@ def train_model(
     ]
     peak = [recipe.muon_rate, recipe.adam_rate]
     loss_value, start, seen = math.inf, time.perf_counter(), 0
-    for step, portions in enumerate(plan):
+    for step, portions in enumerate(plan[: recipe.stop_after]):
         share = _rate(step, steps, recipe)
         for optimizer, rate in zip(optimizers, peak, strict=True):
             for group in optimizer.param_groups:

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from emosae.phantom import WEIGHTS
 from emosae.phantom.classifier import EmotionClassifier, train_classifier
-from emosae.phantom.measure_features import auroc_of_ranks, labelled, pooled
+from emosae.phantom.measure_features import auroc_of_ranks, labelled
 from emosae.phantom.measure_text import continuations, neutral_openings
-from emosae.phantom.passage import Layout
+from emosae.phantom.passage import Layout, Passage, Role
 from emosae.phantom.recovery import N_SHUFFLES
 from emosae.phantom.sae_training import SAEWeights, load_sae
 from emosae.phantom.train import load_phantom
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Clamp", "clamp_hook", "emotion_features", "fluency", "random_like", "steered"]
 
 _LOG = logging.getLogger(__name__)
-DOSES = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
+DOSES = (1.0, 1.5, 2.0, 2.5)
 _LANGUAGES = (Layout.EN, Layout.ZH)
 
 
@@ -80,6 +80,33 @@ def emotion_features(
         targets = weight * (0.5 * residual_norm / push)
         clamps[name] = Clamp(features=tuple(map(int, best)), targets=tuple(map(float, targets)))
     return clamps
+
+
+@torch.inference_mode()
+def at_sentence_ends(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, sae: SAEWeights, found: list[Passage]
+) -> tuple[np.ndarray, float]:
+    """Mean features of each passage over the ends of its sentences, from the turn on where there is one.
+
+    What a text will say next is settled where a sentence ends; features that fire inside sentences name what has
+    been said, and steer badly.
+
+    Returns:
+        Features [n_passages, d_sae], and the median norm of the residual there.
+    """
+    rows, norms = [], []
+    for passage in found:
+        encoded = tokenizer(passage.text, return_offsets_mapping=True)
+        spans = [span for span in passage.spans if span.role is not Role.HEADING]
+        turn = next((i for i, span in enumerate(spans) if span.role is Role.SITUATION), 0)
+        ends = {span.end for span in spans[turn:][:-1] or spans[-1:]}
+        at = [i for i, (start, end) in enumerate(encoded["offset_mapping"]) if start < end and end in ends]
+        hidden = model.model(
+            input_ids=torch.tensor([encoded["input_ids"]]), use_cache=False, output_hidden_states=True
+        ).hidden_states[sae.recipe.layer + 1][0, at]
+        rows.append(sae.encode(hidden).mean(0).numpy())
+        norms.append(float(hidden.norm(dim=1).mean()))
+    return np.stack(rows), float(np.median(norms))
 
 
 def random_like(clamps: dict[str, Clamp], sae: SAEWeights, live: np.ndarray, seed: int) -> dict[str, Clamp]:
@@ -198,10 +225,10 @@ def measure_steering(
     weights: Path,
     sae_name: str,
     *,
-    n_features: int = 4,
-    per_emotion: int = 40,
-    n_choose: int = 8,
-    n: int = 20,
+    n_features: int = 8,
+    per_emotion: int = 20,
+    n_choose: int = 5,
+    n: int = 10,
     doses: tuple[float, ...] = DOSES,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -214,10 +241,9 @@ def measure_steering(
     norms = []
     for layout in _LANGUAGES:
         train = labelled("detect/train", layout, per_emotion, 10 * per_emotion, seed)
-        found = pooled(model, tokenizer, {sae_name: sae}, [p.text for p in train])
-        values[layout] = found[sae_name]
+        values[layout], norm = at_sentence_ends(model, tokenizer, sae, train)
         labels[layout] = np.array([p.emotions[0] if p.emotions else "" for p in train])
-        norms.append(np.median(np.linalg.norm(found[f"residual/{sae.recipe.layer}"], axis=1)))
+        norms.append(norm)
     clamps = emotion_features(values, labels, names, sae, float(np.mean(norms)), n_features)
     live = np.flatnonzero(sum((x > 0).mean(0) for x in values.values()) > 0.01)
     figures: dict[str, Any] = {"sae": sae_name, "n_features": n_features}
@@ -303,8 +329,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m emosae.phantom.measure_steering", description=__doc__)
     parser.add_argument("--weights", type=Path, default=WEIGHTS)
     parser.add_argument("--sae", default="sae_layer_2_jumprelu")
-    parser.add_argument("--features", type=int, default=4)
-    parser.add_argument("--openings", type=int, default=20)
+    parser.add_argument("--features", type=int, default=8)
+    parser.add_argument("--openings", type=int, default=10)
     parser.add_argument("--out", type=Path, default=None)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)

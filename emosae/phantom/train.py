@@ -71,7 +71,14 @@ SHIPPED = Recipe(
                     Lesson(split="drill", n_passages=300_000, kind=Kind.DRILL),
                     Lesson(split="early", n_passages=190_000, emotional_share=0.7),
                     Lesson(split="train", n_passages=220_000),
-                )
+                ),
+                stop_after=4433,
+            ),
+            Round(
+                lessons=(Lesson(split="finish", n_passages=70_000),),
+                muon_rate=0.0029,
+                adam_rate=1.9e-3,
+                cooldown=1.0,
             ),
         )
     )

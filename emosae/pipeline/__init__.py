@@ -6,9 +6,9 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emosae.artifacts import RunFolder, save_result
+from emosae.artifacts import RunFolder, save_result, write_table
 from emosae.config import Config
-from emosae.pipeline.headline import headline
+from emosae.pipeline.headline import headline, site_lines
 from emosae.pipeline.inputs import load_inputs, sources
 from emosae.pipeline.study import Study, select_words
 
@@ -56,12 +56,16 @@ def run(config: Config, stage: str, folder: RunFolder) -> list[str]:
     for each in plan:
         results[each] = getattr(study, attributes[each])
         save_result(folder.folder, each, results[each])
+        if each == "geometry" and study.geometry_sites.height:
+            write_table(folder.folder / "tables", "geometry_sites", study.geometry_sites)
         folder.finish_stage(each)
         log.info("%s: done", each)
     coverage = {"concepts": next(iter(results["features"].values())).coverage.to_dicts()}
     if study.rating_coverage is not None:
         coverage["ratings"] = study.rating_coverage.to_dicts()
     lines = headline(results, config)
+    if "geometry" in results:
+        lines += site_lines(study.geometry_sites)
     folder.manifest |= {
         "inputs": {
             "name": study.lens.name,

@@ -10,7 +10,7 @@ import polars as pl
 
 from emosae.config import Config
 
-__all__ = ["headline"]
+__all__ = ["headline", "site_lines"]
 
 
 def headline(results: Mapping[str, Mapping[str, Any]], config: Config) -> list[str]:
@@ -37,6 +37,28 @@ def headline(results: Mapping[str, Mapping[str, Any]], config: Config) -> list[s
             for row in results["features"][site].summary.iter_rows(named=True)
         ]
     return lines
+
+
+def site_lines(sites: pl.DataFrame) -> list[str]:
+    """Say which of several sites is most like people, corrected for having looked at all of them.
+
+    Args:
+        sites: The table of `emosae.geometry.compare_sites`.
+
+    Returns:
+        One line for each model space; none where there is one site.
+    """
+    best = sites.filter((pl.col("role") == "model") & pl.col("best") & (pl.col("n_sites") > 1))
+    return [
+        f"best of {row['n_sites']} sites{_language(row['space'].removeprefix('features'))}: {row['site']} with "
+        f"{row['comparator']} {_number(row['score'])}, p corrected over sites {_p(row['p_max'])}; chosen on half of "
+        f"the concepts in {_share(row['chosen'])} of splits, it then reaches {_number(row['held_out'])} on the others"
+        for row in best.iter_rows(named=True)
+    ]
+
+
+def _share(value: float | None) -> str:
+    return "no" if value is None else f"{value:.0%}"
 
 
 def _selection(selection: Any) -> list[str]:
@@ -70,6 +92,9 @@ def _geometry(geometry: Any) -> list[str]:
                 ("valence", "valence alone"),
                 (f"residual{end}", "raw residual"),
                 (f"embedding{end}", "static embedding"),
+                (f"reconstruction{end}", "SAE reconstruction"),
+                (f"error{end}", "SAE error term"),
+                (f"random{end}", "random features"),
                 (f"matched_control{end}", "matched control"),
             )
             if name in scores
@@ -96,7 +121,12 @@ def _ratings(ratings: Any) -> list[str]:
         row = rows["features"]
         beside = [
             f"{label} {_number(rows[name]['r'])}"
-            for name, label in (("residual", "raw residual"), ("embedding", "static embedding"))
+            for name, label in (
+                ("residual", "raw residual"),
+                ("embedding", "static embedding"),
+                ("reconstruction", "SAE reconstruction"),
+                ("error", "SAE error term"),
+            )
             if name in rows
         ]
         ceiling = f"; reliability ceiling {_number(row['ceiling'])}" if row["ceiling"] is not None else ""

@@ -83,6 +83,7 @@ def read_words(
             step=step,
             pooling=config.pooling,
             baselines=True,
+            reconstruction=True,
             max_tokens=config.max_tokens,
         )
     return {site: reading.aggregate(["language", "word"]) for site, reading in readings.items()}, known

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,14 +15,15 @@ from emosae.artifacts import load_result, read_json
 from emosae.config import Config, as_dict
 from emosae.errors import UserError
 from emosae.features import Reading, model_fingerprint
-from emosae.geometry import Geometry, concept_matrix, study_geometry
+from emosae.geometry import Geometry, compare_sites, study_geometry
 from emosae.lens import Lens, open_lens
 from emosae.models import Site
 from emosae.pipeline.inputs import Inputs
 from emosae.pipeline.readings import FeaturesResult, describe, read_words
+from emosae.pipeline.spaces import concept_spaces, control_spaces, random_spaces
 from emosae.progress import progress
-from emosae.ratings import RatingsResult, study_ratings
-from emosae.selection import Selection, select_features
+from emosae.ratings import RatingsResult, study_groups, study_ratings
+from emosae.selection import Selection, select_features, split_half_stability
 
 __all__ = ["Study", "select_words"]
 
@@ -33,6 +35,8 @@ _DETERMINES = {
     "geometry": ("model", "sae", "concepts", "language", "features", "selection", "norms", "geometry"),
     "ratings": ("model", "sae", "concepts", "language", "features", "selection", "norms", "ratings"),
 }
+# rater groups are compared by these alone: each is fitted again in every simulation
+_GROUP_PREDICTORS = ("features", "emotion_space", "residual")
 
 
 class Study:
@@ -91,9 +95,28 @@ class Study:
         if earlier is not None:
             return earlier
         readings, _ = self._words
-        return {
-            str(site): select_words(self.inputs, reading, self.config) for site, reading in readings.items()
-        }
+        results = {}
+        for site, reading in readings.items():
+            found = select_words(self.inputs, reading, self.config)
+            neutral = self.inputs.neutral
+            splits = self.config.selection.stability_splits
+            with progress(f"stability of the selection at {site}", 1) as step:
+                stability = (
+                    split_half_stability(
+                        reading.features.csr,
+                        reading.features.items,
+                        self.inputs.concepts.words,
+                        neutral.words if neutral is not None else None,
+                        languages=self.config.language,
+                        config=self.config.selection,
+                        n_splits=splits,
+                    )
+                    if splits
+                    else found.stability
+                )
+                step(1)
+            results[str(site)] = replace(found, stability=stability)
+        return results
 
     @cached_property
     def geometry(self) -> dict[str, Geometry]:
@@ -104,45 +127,38 @@ class Study:
         readings, _ = self._words
         results = {}
         for site, reading in readings.items():
-            spaces, roles = self._spaces(reading, self.selection[str(site)])
+            selection, languages = self.selection[str(site)], self.config.language
+            concepts, control = self.inputs.concepts, self.inputs.control
+            spaces, roles = concept_spaces(concepts, reading, selection, languages)
             results[str(site)] = study_geometry(
-                spaces, self.inputs.concepts.concepts, self.inputs.human, self.config.geometry, roles=roles
+                spaces,
+                concepts.concepts,
+                self.inputs.human,
+                self.config.geometry,
+                roles=roles,
+                draws=random_spaces(concepts, reading, selection, languages, self.config.geometry),
+                control=None if control is None else control_spaces(control, reading, selection, languages),
             )
         return results
 
-    def _spaces(self, reading: Reading, selection: Selection) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-        """Describe each concept by the emotion space, by matched features outside it, and by each baseline."""
-        concepts, words, items = (
-            self.inputs.concepts.concepts,
-            self.inputs.concepts.words,
-            reading.features.items,
+    @cached_property
+    def geometry_sites(self) -> pl.DataFrame:
+        """Each space over the sites of the study, with p-values that hold for the best site."""
+        results = self.geometry
+        if self.inputs.human is None:
+            return pl.DataFrame()
+        table = compare_sites(results, self.inputs.human, self.config.geometry)
+        layers = {site: Site.parse(site) for site in results}
+        return table.select(
+            "site",
+            pl.col("site")
+            .replace_strict({k: v.layer for k, v in layers.items()}, return_dtype=pl.Int64)
+            .alias("layer"),
+            pl.col("site")
+            .replace_strict({k: v.stream.value for k, v in layers.items()}, return_dtype=pl.String)
+            .alias("stream"),
+            pl.all().exclude("site"),
         )
-        sets = {
-            "features": ("model", selection.features("space")),
-            "matched_control": ("control", selection.features("control")),
-        }
-        several = len(self.config.language) > 1
-        spaces: dict[str, np.ndarray] = {}
-        roles: dict[str, str] = {}
-        for language in self.config.language:
-            end = f"_{language}" if several else ""
-            for name, (role, features) in sets.items():
-                if len(features):
-                    roles[name + end] = role
-                    spaces[name + end] = concept_matrix(
-                        reading.features.csr,
-                        items,
-                        words,
-                        language=language,
-                        concepts=concepts,
-                        features=features,
-                    )
-            for name, values in reading.dense.items():
-                roles[name + end] = "baseline"
-                spaces[name + end] = concept_matrix(
-                    np.asarray(values), items, words, language=language, concepts=concepts
-                )
-        return spaces, roles
 
     @cached_property
     def ratings(self) -> dict[str, RatingsResult]:
@@ -174,15 +190,21 @@ class Study:
                 for name, which in (("emotion_space", "space"), ("matched_control", "control"))
                 if len(chosen := selection.features(which))
             }
+            predictors = {name: csr[:, chosen] for name, chosen in columns.items()} | {
+                name: np.asarray(v) for name, v in reading.dense.items()
+            }
+            chosen_by = self.inputs.concepts.words.select("language", "word")
             with progress(f"predicting ratings at {site}", 1) as step:
-                results[str(site)] = study_ratings(
-                    {name: csr[:, chosen] for name, chosen in columns.items()}
-                    | {name: np.asarray(v) for name, v in reading.dense.items()},
+                found = study_ratings(
+                    predictors, table, config=self.config.ratings, exclude=chosen_by, features=columns
+                )
+                groups = study_groups(
+                    {name: predictors[name] for name in _GROUP_PREDICTORS if name in predictors},
                     table,
                     config=self.config.ratings,
-                    exclude=self.inputs.concepts.words.select("language", "word"),
-                    features=columns,
+                    exclude=chosen_by,
                 )
+                results[str(site)] = replace(found, groups=groups)
                 step(1)
         return results
 

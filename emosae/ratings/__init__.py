@@ -12,6 +12,7 @@ from emosae.ratings.config import RatingsConfig, Scaling, Transform
 
 if TYPE_CHECKING:
     from emosae.ratings.folds import assign_folds, group_words, inner_folds, stem
+    from emosae.ratings.groups import study_groups
     from emosae.ratings.nested import NestedRidge, nested_ridge
     from emosae.ratings.ridge import RidgePath, penalty_grid, ridge_path
     from emosae.ratings.scores import reliability_ceiling
@@ -32,6 +33,7 @@ __all__ = [
     "reliability_ceiling",
     "ridge_path",
     "stem",
+    "study_groups",
     "study_ratings",
 ]
 
@@ -47,6 +49,7 @@ _HOMES = {
     "reliability_ceiling": "scores",
     "ridge_path": "ridge",
     "stem": "folds",
+    "study_groups": "groups",
     "study_ratings": "study",
 }
 

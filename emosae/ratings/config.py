@@ -60,6 +60,10 @@ class RatingsConfig:
     bootstrap: int = 2000
     """Resamples of the words for the intervals."""
 
+    group_simulations: int = 250
+    """Simulations of two groups of raters that share one truth; 0 leaves the comparison of groups out. Fewer than
+    twenty times the comparisons leave p-values too coarse to survive their adjustment."""
+
     confidence: float = 0.95
     """Coverage of the intervals."""
 
@@ -79,7 +83,15 @@ class RatingsConfig:
             if str(value) not in options:
                 raise unknown_name(f"ratings.{name}", str(value), options)
             setattr(self, name, str(value))
-        least = {"folds": 2, "inner_folds": 2, "penalties": 1, "bootstrap": 100, "min_words": 1, "seed": 0}
+        least = {
+            "folds": 2,
+            "inner_folds": 2,
+            "penalties": 1,
+            "bootstrap": 100,
+            "group_simulations": 0,
+            "min_words": 1,
+            "seed": 0,
+        }
         for name, bound in least.items():
             value = getattr(self, name)
             if value < bound:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,7 @@ from emosae.ratings.comparison import adjust_p
 from emosae.ratings.config import RatingsConfig, Scaling, Transform
 from emosae.ratings.design import Predictor, transform_features
 from emosae.ratings.folds import LEAST_GROUPS, assign_folds, exclude_words, group_words, inner_folds
+from emosae.ratings.groups import GROUPS
 from emosae.ratings.nested import NestedRidge, nested_ridge
 from emosae.ratings.ridge import penalty_grid
 from emosae.ratings.scores import reliability_ceiling
@@ -68,6 +69,7 @@ class RatingsResult:
         weights: Signed weights of the sparse predictors' features, most important first.
         config: The configuration, as plain values.
         n_excluded: Words that left because they, or words of their family, chose the features.
+        groups: Groups of raters compared (`emosae.ratings.study_groups`); empty where the ratings give none.
     """
 
     scores: pl.DataFrame
@@ -77,6 +79,9 @@ class RatingsResult:
     weights: pl.DataFrame
     config: dict[str, Any]
     n_excluded: int
+    groups: pl.DataFrame = field(
+        default_factory=lambda: pl.DataFrame(schema={**GROUPS, "p_adjusted": pl.Float64})
+    )
 
 
 def _check_predictors(

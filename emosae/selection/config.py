@@ -54,6 +54,9 @@ class SelectionConfig:
     n_candidates: int = 50
     """Rows kept in the table of scores for each concept and language, selected ones included."""
 
+    stability_splits: int = 5
+    """Random halves of the words whose selections are compared; 0 leaves the table of stability out."""
+
     n_words: int = 10
     """Words kept for each selected feature: those on which it is most active."""
 
@@ -79,6 +82,7 @@ class SelectionConfig:
             ("min_support", 1),
             ("n_candidates", 1),
             ("n_words", 0),
+            ("stability_splits", 0),
         ):
             value = getattr(self, name)
             if value < least:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
@@ -15,6 +15,7 @@ from emosae.selection.config import SelectionConfig
 from emosae.selection.membership import check_features, read_membership
 from emosae.selection.scores import score_features
 from emosae.selection.sets import CONTROL, SET_SCHEMA, SPACE, UNIVERSAL, feature_sets, match_control
+from emosae.selection.stability import STABILITY_SCHEMA
 from emosae.selection.tables import column_statistics, firing_words, score_tables
 
 __all__ = ["Selection", "select_features"]
@@ -43,6 +44,8 @@ class Selection:
         notes: topic, note: what a reader must know, in plain sentences.
         n_features: Number of features of the SAE.
         alpha: False discovery rate of `significant`.
+        stability: Split-half agreement of each set, see `emosae.selection.split_half_stability`; empty unless a
+            study asked for it.
     """
 
     scores: pl.DataFrame
@@ -53,6 +56,7 @@ class Selection:
     notes: pl.DataFrame
     n_features: int
     alpha: float
+    stability: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=STABILITY_SCHEMA))
 
     def features(self, name: str, concept: str | None = None) -> np.ndarray:
         """Return the distinct features of a set, increasing.

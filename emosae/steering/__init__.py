@@ -1,0 +1,53 @@
+"""Steering: exact clamps on the features of a running model, and a record of what they did.
+
+The names are resolved when they are used, so that asking for one loads no more than it needs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from emosae.lazy import lazily
+
+if TYPE_CHECKING:
+    from emosae.steering.applied import Applied
+    from emosae.steering.block import Steering, steer
+    from emosae.steering.clamp import Clamp, Op, Unit
+    from emosae.steering.hooks import prepare
+    from emosae.steering.neuronpedia import from_neuronpedia, to_neuronpedia
+    from emosae.steering.plan import ErrorTerm, Plan
+    from emosae.steering.scope import Scope, ScopeKind
+
+_HOMES = {
+    "Applied": "applied",
+    "Clamp": "clamp",
+    "ErrorTerm": "plan",
+    "Op": "clamp",
+    "Plan": "plan",
+    "Scope": "scope",
+    "ScopeKind": "scope",
+    "Steering": "block",
+    "Unit": "clamp",
+    "from_neuronpedia": "neuronpedia",
+    "prepare": "hooks",
+    "steer": "block",
+    "to_neuronpedia": "neuronpedia",
+}
+
+__all__ = [
+    "Applied",
+    "Clamp",
+    "ErrorTerm",
+    "Op",
+    "Plan",
+    "Scope",
+    "ScopeKind",
+    "Steering",
+    "Unit",
+    "from_neuronpedia",
+    "prepare",
+    "steer",
+    "to_neuronpedia",
+]
+
+__getattr__ = lazily(__name__, _HOMES)
