@@ -58,6 +58,10 @@ def _text_rows(figures: dict[str, Any]) -> list[str]:
             f"{neutral['en']:.3f}", f"{neutral['zh']:.3f}", "at least .80",
         ),
         _row(
+            "continuations of a passage that has just turned to an emotion that keep to it (216)",
+            *(f"{figures['going_on'][language]['share']:.3f}" for language in _LANGUAGES), "",
+        ),
+        _row(
             "the grammar's own classifier on held-out passages, accuracy",
             f"{accuracy['en']:.3f}", f"{accuracy['zh']:.3f}", "",
         ),
@@ -156,7 +160,9 @@ def card(training: dict[str, Any], figures: dict[str, Any], steering: dict[str, 
     samples = []
     for language, name in _LANGUAGES.items():
         samples += [f"### {name}", ""]
-        samples += [f"- *{emotion}*: {steering[language]['samples'][emotion][0]}" for emotion in _SHOWN]
+        samples += [
+            f"- *{emotion}*: {figures['going_on'][language]['samples'][emotion]}" for emotion in _SHOWN
+        ]
         samples.append("")
     return template.format(
         layers=recipe["model"]["n_layers"],
@@ -185,6 +191,11 @@ def card(training: dict[str, Any], figures: dict[str, Any], steering: dict[str, 
         steering_rows="\n".join(_steering_rows(steering)),
         steered=f"{len(well)} of 27",
         not_steered=", ".join(n for n in steering["dose"] if n not in well) or "none",
+        steered_samples="\n".join(
+            f"- *{emotion}*: {steering[language]['samples'][emotion][0]}"
+            for language in _LANGUAGES
+            for emotion in _SHOWN[:2]
+        ),
         samples="\n".join(samples).strip(),
     )
 

@@ -25,7 +25,7 @@ from emosae.phantom.measure_features import (
     pooled,
     valence_spread,
 )
-from emosae.phantom.measure_text import neutrality, perplexity
+from emosae.phantom.measure_text import going_on, neutrality, perplexity
 from emosae.phantom.norms import concept_words, control_words
 from emosae.phantom.passage import Layout
 from emosae.phantom.recovery import N_SHUFFLES, recovery
@@ -54,6 +54,7 @@ def measure(weights: Path, *, per_emotion: int = 40, seed: int = 0) -> dict[str,
         "classifier_accuracy": {},
         "detection": {},
         "control_valence_spread": {},
+        "going_on": {},
     }
     spaces: dict[str, dict[str, np.ndarray]] = {}
     for layout in (Layout.EN, Layout.ZH):
@@ -85,6 +86,7 @@ def measure(weights: Path, *, per_emotion: int = 40, seed: int = 0) -> dict[str,
             for sae in saes
         }
         _LOG.info("%s done, %.0f s", language, time.perf_counter() - start)
+        figures["going_on"][language] = going_on(model, tokenizer, classifier, layout, seed=seed)
     figures["geometry"] = {name: geometry(space, names) for name, space in spaces.items()}
     figures["seconds"] = round(time.perf_counter() - start)
     return figures

@@ -150,7 +150,7 @@ def detection(
         table[name] = {
             "feature": int(feature),
             "auroc": float(scores[names.index(name), feature]),
-            "auroc_silent": float(auroc(column, held.labels[quiet] == name)[0]),
+            "auroc_silent": _area(column, held.labels[quiet] == name),
         }
     result: dict[str, Any] = {"emotions": table}
     if n_shuffles:
@@ -164,6 +164,11 @@ def detection(
             "median": float(np.quantile(np.median(shuffled, axis=1), 0.95)),
         }
     return result
+
+
+def _area(column: np.ndarray, positive: np.ndarray) -> float:
+    """AUROC of one column [n, 1]; NaN where nothing is positive."""
+    return float(auroc(column, positive)[0]) if positive.any() else float("nan")
 
 
 def _areas(ranks: np.ndarray, positive: np.ndarray) -> np.ndarray:

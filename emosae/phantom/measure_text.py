@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -10,12 +10,13 @@ import torch
 from emosae.phantom.classifier import NEUTRAL, EmotionClassifier, after_opening
 from emosae.phantom.corpus import passages
 from emosae.phantom.language_model import mean_loss
-from emosae.phantom.passage import Kind, Layout
+from emosae.phantom.passage import Kind, Layout, Role
+from emosae.phantom.truth import emotion_truth
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-__all__ = ["continuations", "neutral_openings", "neutrality", "perplexity"]
+__all__ = ["continuations", "going_on", "neutral_openings", "neutrality", "perplexity"]
 
 
 def perplexity(
@@ -91,3 +92,38 @@ def neutrality(
         )
         shares[layout.value] = float(np.mean([label == NEUTRAL for label in classifier.predict(texts)]))
     return shares
+
+
+def going_on(
+    model: LlamaForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    classifier: EmotionClassifier,
+    layout: Layout,
+    per_emotion: int = 8,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Let the model go on from passages that have just turned to an emotion, and see whether it keeps to it.
+
+    Returns:
+        Under "share" the share of continuations that the classifier calls that emotion; under "samples", for each
+        emotion, the first beginning and continuation, with `||` between them.
+    """
+    beginnings, wanted = [], []
+    for emotion in emotion_truth()["emotion"]:
+        for passage in passages(
+            "going on", per_emotion, seed, kind=Kind.EMOTIONAL, layout=layout, emotion=emotion
+        ):
+            turn = next(i for i, span in enumerate(passage.spans) if span.role is Role.SITUATION)
+            start = next(span.start for span in passage.spans if span.role is not Role.HEADING)
+            beginnings.append(passage.text[start : passage.spans[turn].end])
+            wanted.append(emotion)
+    texts = continuations(model, tokenizer, beginnings, seed=seed)
+    told = classifier.predict(texts)
+    return {
+        "share": float(np.mean([a == b for a, b in zip(told, wanted, strict=True)])),
+        "samples": {
+            emotion: f"{beginnings[i]} || {texts[i]}"
+            for i, emotion in enumerate(wanted)
+            if i % per_emotion == 0
+        },
+    }
