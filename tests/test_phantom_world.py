@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from emosae.phantom.classifier import after_opening
-from emosae.phantom.corpus import passages
+from emosae.phantom.corpus import clean, passages
 from emosae.phantom.draw import Draw, graded_weights
 from emosae.phantom.grammar import Grammar
 from emosae.phantom.norms import DATA, write
@@ -196,7 +196,7 @@ def test_words_of_like_values_share_contexts() -> None:
     grammar = Grammar(world, Draw(3))
     good, bad = [], []
     for _ in range(2000):
-        passage = grammar.passage(Kind.NEUTRAL, Layout.EN)
+        passage = clean(grammar.passage(Kind.NEUTRAL, Layout.EN))
         for span in passage.spans:
             text = passage.text[span.start : span.end]
             if span.role is Role.REMARK:

@@ -124,7 +124,9 @@ def main(arguments: list[str] | None = None) -> int:
     figures = measure(options.weights, per_emotion=options.per_emotion)
     if options.run is not None:
         figures["recovery"] = {
-            site: recovery(*(stages[s].tables for s in ("select", "geometry", "ratings"))).to_dicts()
+            site: recovery(
+                stages["select"].tables, stages["geometry"].tables, stages["ratings"].tables
+            ).to_dicts()
             for site, stages in read_run(options.run).stages.items()
         }
     if options.out is not None:
