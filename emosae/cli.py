@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from emosae.commands import COMMANDS, OVERVIEW, STAGE_HELP, TOOLS, stage_help
+from emosae.commands import COMMANDS, OVERVIEW, STAGE_HELP, TOOLS, show_selection, stage_help
 from emosae.errors import UserError, unknown_name
 
 __all__ = ["main"]
@@ -131,6 +131,8 @@ def _stage(stage: str, words: Arguments) -> int:
     about: dict[str, Any] = {"stage": stage, "command": ["emosae", stage, *words], "config": as_dict(config)}
     with RunFolder.new(Path(config.output), stage, about) as run:
         lines = pipeline.run(config, stage, run)
+        if stage == "select":
+            show_selection(run.folder)
     print("\n".join(lines))
     return 0
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ __all__ = [
     "STAGE_HELP",
     "TOOLS",
     "cache_command",
+    "concepts_command",
     "doctor_command",
     "norms_command",
+    "show_selection",
     "stage_help",
 ]
 
@@ -29,7 +32,8 @@ STAGE_HELP = {
     "report": "Draw the report again from a run's folder (`emosae report outputs/run/…`), or run and draw.",
 }
 TOOLS = {
-    "norms": "Human data: `list`, `fetch NAME [FILE]`, `add FILE [key=value …]`.",
+    "concepts": "Concept sets: `list`, `build en=FILE …`, `check NAME`, `align NAME DATA`.",
+    "norms": "Human data: `list`, `show NAME`, `fetch NAME [FILE]`, `add FILE [key=value …]`.",
     "cache": "sae_cache/: `list`, `verify`, `prune`.",
     "doctor": "What is here and what fits: versions, cache, human data, accelerators.",
 }
@@ -79,7 +83,9 @@ def stage_help(command: str) -> str:
     for group in ("preset", "concepts", "norms"):
         folders = [conf_dir() / group, cache_root() / "conf" / group]
         names = sorted(path.stem for folder in folders if folder.is_dir() for path in folder.glob("*.yaml"))
-        groups.append(f"  {group:<9} {', '.join(names)}")
+        groups.append(
+            textwrap.fill(", ".join(names), 118, initial_indent=f"  {group:<9} ", subsequent_indent=" " * 12)
+        )
     example = (
         "emosae report outputs/run/DATE-TIME" if command == "report" else f"emosae {command} preset=phantom"
     )
@@ -98,7 +104,20 @@ def stage_help(command: str) -> str:
 
 
 _TOOL_EXAMPLES = {
-    "norms": "Examples:\n  emosae norms list\n  emosae norms fetch warriner\n"
+    "concepts": """\
+Examples:
+  emosae concepts list
+  emosae concepts build en=SWOW-EN.R100.csv zh=SWOW-ZH_R55.csv concepts=ekman6 name=swow6
+      the words most tied to each emotion's name in free association; then: concepts=swow6
+      responses=R1|R123 direction=forward|backward|both min_strength=0.01 min_count=2 max_words=20
+      multiword=drop|keep shared=all|strongest keep_label=true labels.en.joy=joy,happiness
+  emosae concepts build my_words.csv language=en name=mine
+      a table with a row a word: concept, word and, where wanted, language and weight; columns.word=HEADER
+  emosae concepts check swow6 neutral=neutral        overlap, word families, lengths; frequency.en=FILE
+  emosae concepts align cowen27 human27 synonyms.anxiety=nervousness
+output=FILE says where a built set is written; without, it is kept in the cache under its name.""",
+    "norms": "Examples:\n  emosae norms list\n  emosae norms list language=zh here=yes\n  emosae norms show anew\n"
+    "  emosae norms fetch warriner\n"
     "  emosae norms fetch warriner Ratings_Warriner_et_al.csv   take a file you have\n"
     "  emosae norms add my_ratings.csv name=mine language=en\n"
     "Folders named in $EMOSAE_DATA are searched too.",
@@ -116,8 +135,46 @@ def _show(table: Any) -> None:
     for column in table.columns:
         shown.add_column(column, overflow="fold")
     for row in table.iter_rows():
-        shown.add_row(*["" if value is None else str(value) for value in row])
+        shown.add_row(*[_cell(value) for value in row])
     Console(width=None if sys.stdout.isatty() else 300).print(shown)
+
+
+def _cell(value: Any) -> str:
+    from rich.markup import escape
+
+    if value is None:
+        return ""
+    return escape(", ".join(map(str, value)) if isinstance(value, list) else str(value))
+
+
+def show_selection(run: Path) -> None:
+    """Write and print what a selection found for each emotion of each language, site by site."""
+    import polars as pl
+
+    from emosae.selection.overview import write_overview
+
+    heads = {"best_feature": "best feature", "auroc": "AUROC", "word": "fires most for"} | {
+        "agreement_chance": "by chance",
+        "agreement_by_words": "agreement by words in a half",
+    }
+    tables = write_overview(run)
+    for site, table in tables.items():
+        print(f"Features of each emotion at {site}")
+        small, q = pl.col("q") < 0.001, pl.col("q").round(3).cast(pl.String)
+        shown = table.with_columns(
+            pl.col("auroc", "agreement", "agreement_chance").round(2),
+            pl.when(small).then(pl.lit("< .001")).otherwise(q).alias("q"),
+        )
+        if not shown["missing"].sum():
+            shown = shown.drop("missing")
+        if not shown["agreement"].count():
+            shown = shown.drop("agreement", "agreement_chance", "agreement_by_words")
+        _show(shown.rename({old: new for old, new in heads.items() if old in shown.columns}))
+        print()
+    print(
+        "passing: features that pass the exact test; q: of the best feature, adjusted over all features and "
+        "emotions;\nagreement: of the features that two halves of the words select, the share that both do."
+    )
 
 
 def _verb(command: str, words: Sequence[str], verbs: Sequence[str]) -> tuple[str, list[str]]:
@@ -138,17 +195,41 @@ def _settings(words: Sequence[str]) -> dict[str, str]:
     return {key: value for key, _, value in pairs}
 
 
+def concepts_command(words: Sequence[str]) -> int:
+    """`emosae concepts list | build … | check NAME | align NAME DATA`."""
+    from emosae.concepts import command
+
+    verb, rest = _verb("concepts", words, ["list", "build", "check", "align"])
+    if verb == "list":
+        if rest:
+            raise UserError(f"`emosae concepts list` takes nothing more, got {rest[0]!r}. Leave it out.")
+        _show(command.list_sets())
+        return 0
+    parts = command.check(rest)[0] if verb == "check" else getattr(command, verb)(rest)
+    for part in parts:
+        print(part.heading)
+        if part.table is not None:
+            _show(part.table)
+            print()
+    return 0
+
+
 def norms_command(words: Sequence[str]) -> int:
-    """`emosae norms list | fetch NAME [FILE] | add FILE [key=value …]`."""
+    """`emosae norms list [key=value …] | fetch NAME [FILE] | add FILE [key=value …] | show NAME`."""
     from emosae import norms
 
-    verb, rest = _verb("norms", words, ["list", "fetch", "add"])
+    verb, rest = _verb("norms", words, ["list", "fetch", "add", "show"])
     if verb == "list":
-        _show(norms.list_entries())
+        _list_norms(_settings(rest))
         return 0
     if not rest:
-        example = "fetch warriner" if verb == "fetch" else "add my_ratings.csv"
+        example = {"fetch": "fetch warriner", "add": "add my_ratings.csv", "show": "show warriner"}[verb]
         raise UserError(f"`emosae norms {verb}` needs a name or file, for example `emosae norms {example}`.")
+    if verb == "show":
+        for name in rest:
+            for word, text in norms.show(name):
+                print(f"{word:<9} {text}")
+        return 0
     if verb == "fetch":
         path = norms.fetch(rest[0], source=Path(rest[1]) if len(rest) > 1 else None)
         print(f"{rest[0]}: {path}")
@@ -158,6 +239,20 @@ def norms_command(words: Sequence[str]) -> int:
         print(note)
     print(f"{entry.name}: {entry.n_words} words. Use it with norms={entry.name}")
     return 0
+
+
+def _list_norms(wanted: Mapping[str, str]) -> None:
+    """Print the data sets that fit `wanted` (language=zh, here=yes, …); paths are for `emosae norms show`."""
+    from emosae import norms
+
+    table = norms.list_entries().drop("path")
+    for column, value in wanted.items():
+        if column not in table.columns:
+            raise unknown_name("column of `emosae norms list`", column, table.columns)
+        kept = [str(cell).split(" (")[0] == value or str(cell) == value for cell in table[column]]
+        table = table.filter(kept)
+    _show(table)
+    print(f"{table.height} data sets. `emosae norms show NAME` says whose one is and how to get it.")
 
 
 def cache_command(words: Sequence[str]) -> int:

@@ -80,14 +80,38 @@ def test_shipped_entry_is_complete(name):
     entry = norms.find(name)
     for field in ("title", "language", "license", "citation", "file", "notes"):
         assert getattr(entry, field), field
-    assert entry.verified
-    assert entry.n_words > 0
-    needed = entry.parts.values() or [entry.file]
-    assert entry.download.keys() <= set(needed)
-    if entry.path is None:  # what the package itself carries has no address and no checksum to hold it to
-        assert all(len(entry.sha256[file]) == 64 for file in needed)
-        assert all(address.startswith("http") for address in [entry.url, *entry.download.values()])
+    needed = set(entry.parts.values() or [entry.file])
+    assert entry.download.keys() <= needed
+    assert entry.archive.keys() <= entry.download.keys()
     assert (entry.script is not None) == (entry.language == "zh")
+    assert all(address.startswith("http") for address in [*([entry.url] if entry.url else []), *entry.download.values()])
+    assert not entry.doi.startswith("http")
+    if entry.verified:
+        assert entry.n_words > 0
+    if entry.path is None:  # what the package itself carries has no address and no checksum to hold it to
+        # Only a file that was really read has a checksum, and a checksum is what `verified` stands on.
+        assert entry.verified == bool(entry.sha256)
+        assert entry.verified <= (needed <= entry.sha256.keys())
+        assert all(len(checksum) == 64 for checksum in entry.sha256.values())
+        assert entry.url or "not confirmed" in entry.notes
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_entry_says_what_was_not_confirmed(name):
+    entry = norms.find(name)
+    if entry.kind is Kind.ratings and not entry.columns:
+        assert "looked at" in entry.notes
+    if entry.kind is Kind.ratings and entry.scale_min is None:
+        assert "scale" in entry.notes
+    if entry.access is norms.Access.open and not entry.download and not entry.verified:
+        assert "confirmed" in entry.notes or "PDF" in entry.notes
+
+
+def test_shipped_entries_cover_the_languages_that_researchers_use():
+    raters = [norms.find(name) for name in SHIPPED if not name.startswith(("phantom", "nrc_vad_"))]
+    spoken = {entry.language for entry in raters if entry.kind is Kind.ratings}
+    assert spoken >= set("en zh es nl de it pl pt fr ko fi id tr el hr".split())
+    assert len(raters) >= 40
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -181,12 +205,17 @@ def test_list_says_what_is_here(mine, cache):
     (cache / "data").mkdir(parents=True)
     (cache / "data" / "mine.csv").write_bytes(CONTENT)
     table = norms.list_entries()
-    assert table.columns == ["name", "kind", "language", "words", "licence", "here", "verified", "path"]
+    assert table.columns == "name kind language words access here verified licence path".split()
     rows = {row["name"]: row for row in table.rows(named=True)}
     assert set(rows) == {*SHIPPED, "mine"}
     assert (rows["mine"]["here"], rows["mine"]["path"]) == ("yes", str(cache / "data" / "mine.csv"))
     absent = rows["warriner"]
-    assert (absent["here"], absent["path"], absent["words"]) == ("no", "", 13915)
+    assert (absent["here"], absent["path"], absent["words"], absent["access"]) == ("no", "", 13915, "download")
+    ways = {name: rows[name]["access"] for name in ("anew", "bawl_r", "yao2017", "phantom_en")}
+    assert ways == {"anew": "form", "bawl_r": "request", "yao2017": "page", "phantom_en": "built in"}
+    assert rows["anew"]["words"] is None
+    kinds = table["kind"].to_list()
+    assert kinds == sorted(kinds, key=["ratings", "similarity", "associations"].index)
     assert rows["cvaw3"]["language"] == "zh (traditional)"
 
 
@@ -279,10 +308,8 @@ def test_fetch_without_an_answer_is_a_sentence_with_the_next_step(mine, cache, s
 
 
 def test_fetch_without_an_address_says_where_to_get_it(mine, cache):
-    mine(url="http://form", notes="Behind a form.")
-    with pytest.raises(
-        UserError, match=r"No direct address is known for mine.csv.*http://form.*Behind a form"
-    ):
+    mine(url="http://page")
+    with pytest.raises(UserError, match=r"No direct address is known for mine.csv.*by hand from http://page"):
         norms.fetch("mine")
     assert not (cache / "data").exists()
 

@@ -72,14 +72,23 @@ def test_both_languages_and_every_baseline_are_there(run: Path) -> None:
     roles = dict(geometry.rsa.select("space", "role").iter_rows())
     assert (roles["features_en"], roles["random_en"], roles["error_zh"]) == ("model", "control", "baseline")
     ratings = load_result(run, "ratings", RatingsResult)[SITE]
-    assert set(ratings.scores["predictor"]) == {"features", "emotion_space", "matched_control", *BASELINES}
+    sets = {"emotion_space", "universal", "en_only", "zh_only", "matched_control"}
+    assert set(ratings.scores["predictor"]) == {"features", *sets, *BASELINES, "length"}
     assert set(ratings.scores["language"]) == {"en", "zh"}
+    said = ratings.scores.filter(pl.col("r").is_null())
+    assert said["note"].null_count() == 0
+    assert ratings.scores.filter(pl.col("note").is_not_null()).height == said.height
+    pairs = ratings.transfer.filter(predictor="features", target="valence")
+    assert set(pairs.select("train_language", "test_language").rows()) == {
+        (a, b) for a in ("en", "zh") for b in ("en", "zh")
+    }
 
 
 def test_rating_cells_are_columns_of_the_features_and_leave_out_the_concept_words(run: Path) -> None:
     selection = load_result(run, "select", Selection)[SITE]
     ratings = load_result(run, "ratings", RatingsResult)[SITE]
-    for name, which in (("emotion_space", "space"), ("matched_control", "control")):
+    sets = {"emotion_space": "space", "matched_control": "control", "universal": "universal"}
+    for name, which in (sets | {"en_only": "en_only", "zh_only": "zh_only"}).items():
         chosen = selection.features(which)
         widths = ratings.scores.filter(predictor=name)["n_features"].unique().to_list()
         assert widths == [len(chosen)]

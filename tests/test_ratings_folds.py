@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from emosae.errors import UserError
 from emosae.ratings import assign_folds, group_words, inner_folds, stem
 from emosae.ratings.folds import exclude_words
+from emosae.ratings.inner import inner_blocks
 
 
 def test_stems() -> None:
@@ -77,8 +78,46 @@ def test_inner_folds_split_the_training_words_only() -> None:
     assert len(inner) == 5
     for fold, inside in enumerate(inner):
         np.testing.assert_array_equal(inside == -1, outer == fold)
-        assert np.bincount(inside[inside >= 0]).tolist() == [80, 80, 80]
+        assert sorted(np.bincount(inside[inside >= 0]).tolist()) == [60, 60, 120]  # whole outer folds
         assert all(len(np.unique(inside[groups == group])) == 1 for group in range(150))
+
+
+def test_outer_folds_share_inner_training_sets() -> None:
+    groups = np.arange(1000)
+    outer = assign_folds(groups, 10, 0)
+    inner = inner_folds(groups, outer, 5, 0)
+    for fold, inside in enumerate(inner):
+        assert set(inside[outer == fold]) == {-1}  # a fold has no part in its own choice
+        assert set(inside[outer != fold]) == set(range(5))
+        assert np.bincount(inside[inside >= 0]).max() <= 200
+    trained = {((inside >= 0) & (inside != part)).tobytes() for inside in inner for part in range(5)}
+    assert len(trained) == 20
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(2, 14), st.integers(2, 8))
+def test_blocks_divide_the_other_folds_into_the_number_that_is_wanted(n_outer: int, n_inner: int) -> None:
+    blocks = inner_blocks(n_outer, n_inner)
+    if n_inner > n_outer - 1:
+        assert blocks is None
+        return
+    assert blocks is not None
+    assert len(blocks) == n_outer
+    for fold, own in enumerate(blocks):
+        assert len(own) == n_inner
+        assert sorted(other for block in own for other in block) == [i for i in range(n_outer) if i != fold]
+        assert min(map(len, own)) >= 1
+
+
+def test_more_inner_folds_than_other_outer_ones_cut_through_them() -> None:
+    groups = np.arange(300) // 2
+    outer = assign_folds(groups, 3, 0)
+    inner = inner_folds(groups, outer, 5, 0)
+    for fold, inside in enumerate(inner):
+        np.testing.assert_array_equal(inside == -1, outer == fold)
+        assert np.bincount(inside[inside >= 0]).tolist() == [40] * 5
+        assert all(len(np.unique(inside[groups == group])) == 1 for group in range(150))
+    assert not np.array_equal(inner[0], inner_folds(groups, outer, 5, 1)[0])
 
 
 def test_too_few_families_are_refused_with_both_numbers() -> None:

@@ -280,8 +280,8 @@ def test_wrong_calls_are_refused_in_plain_words(words: tuple[sp.csr_array, pl.Da
         study_ratings({"features": x[:5]}, table[:5], config=QUICK)
     with pytest.raises(UserError, match="did not choose the features, got none"):
         study_ratings({"features": x}, table, config=QUICK, exclude=table["word"])
-    with pytest.raises(UserError, match=r"Predictor 'control' must be a matrix .* at least one of each"):
-        study_ratings({"features": x, "control": x[:, :0]}, table, config=QUICK)
+    with pytest.raises(UserError, match=r"Predictor 'residual' must be a matrix .* at least one of each"):
+        study_ratings({"features": x, "residual": np.empty((300, 0))}, table, config=QUICK)
     with pytest.raises(UserError, match="got 0 rows"):
         study_ratings({"features": x[:0]}, table[:0], config=QUICK)
 

@@ -14,7 +14,7 @@ from emosae.concepts.sets import SCHEMA, ConceptSet
 from emosae.errors import MissingFileError, UserError, unknown_name
 from emosae.paths import cache_root, conf_dir
 
-__all__ = ["available_concepts", "from_config", "load_concepts"]
+__all__ = ["assemble", "available_concepts", "from_config", "load_concepts", "read_rows"]
 
 _READERS = {".yaml": "yaml", ".yml": "yaml", ".csv": "table", ".tsv": "table"}
 _PLACEHOLDER = "custom"  # conf/concepts/custom.yaml holds no words: it stands for the user's own file
@@ -57,6 +57,27 @@ def load_concepts(source: str | Path, *, language: str | None = None) -> Concept
         >>> load_concepts("ekman6").concepts
         ['anger', 'disgust', 'fear', 'joy', 'sadness', 'surprise']
     """
+    config, rows, origin = read_rows(source, language=language)
+    _refuse_empty(config, origin)
+    return assemble(config, rows, origin)
+
+
+def read_rows(
+    source: str | Path, *, language: str | None = None
+) -> tuple[ConceptsConfig, list[WordRow], str]:
+    """Read a concept set as it is written, a concept without words or a word that stands twice included.
+
+    Args:
+        source: As for `load_concepts`.
+        language: As for `load_concepts`.
+
+    Returns:
+        What the file says of the set, its words in order, and the file's path.
+
+    Raises:
+        MissingFileError: A file that is not there.
+        UserError: An unknown name, or a file that is no concept set.
+    """
     path = Path(source)
     named = _named()
     if isinstance(source, str) and source in named:
@@ -73,8 +94,9 @@ def load_concepts(source: str | Path, *, language: str | None = None) -> Concept
             f"A concept set must be a .yaml, .csv or .tsv file, got {str(path)!r}. Save it as one of these."
         )
     if reader == "table":
-        return _build(ConceptsConfig(name=path.stem, title=path.stem), read_table(path, language), str(path))
-    return _from_words(read_yaml(path), str(path))
+        return ConceptsConfig(name=path.stem, title=path.stem), read_table(path, language), str(path)
+    config = read_yaml(path)
+    return config, _listed(config, str(path)), str(path)
 
 
 def from_config(config: ConceptsConfig) -> ConceptSet:
@@ -96,15 +118,17 @@ def from_config(config: ConceptsConfig) -> ConceptSet:
             "concepts=custom needs a file of words. Write concepts.path=FILE (YAML, CSV or TSV), or choose "
             f"one of {', '.join(available_concepts())}."
         )
-    return _from_words(config, config.name)
-
-
-def _from_words(config: ConceptsConfig, origin: str) -> ConceptSet:
     if config.path is not None:
         raise UserError(
             f"concepts.path goes with concepts=custom, and here the words of {config.name!r} are given too. "
             f"Write concepts=custom concepts.path={config.path}."
         )
+    _refuse_empty(config, config.name)
+    return assemble(config, _listed(config, config.name), config.name)
+
+
+def _listed(config: ConceptsConfig, origin: str) -> list[WordRow]:
+    """List the words of a set in order, each with its weight."""
     rows = []
     for language, own in config.languages.items():
         if not own.words:
@@ -119,17 +143,28 @@ def _from_words(config: ConceptsConfig, origin: str) -> ConceptSet:
             listed = [clean(word) for word in words]
             weights = {clean(word): weight for word, weight in own.weights.get(concept, {}).items()}
             where = f"under {concept!r} in {language!r} of {origin}"
-            if not listed:
-                raise _empty(origin, concept, language)
             for word in weights:
                 if word not in listed:
                     raise unknown_name(f"word with a weight {where}", word, listed)
             rows += [WordRow(concept, language, word, weights.get(word, 1.0)) for word in listed]
-    return _build(config, rows, origin)
+    return rows
 
 
-def _build(config: ConceptsConfig, rows: Iterable[WordRow], origin: str) -> ConceptSet:
-    """Check what must hold of every set, wherever it comes from."""
+def assemble(config: ConceptsConfig, rows: Iterable[WordRow], origin: str) -> ConceptSet:
+    """Make a set of words, after checking what must hold of every set, wherever it comes from.
+
+    Args:
+        config: Name, labels and description.
+        rows: The words, in order.
+        origin: What the set was made of, for messages.
+
+    Returns:
+        The set.
+
+    Raises:
+        UserError: No words, a concept without words in a language, a word twice in a concept, a weight that is not
+            above 0.
+    """
     seen: set[tuple[str, str, str]] = set()
     kept = []
     for row in rows:
@@ -176,6 +211,13 @@ def _build(config: ConceptsConfig, rows: Iterable[WordRow], origin: str) -> Conc
         description=config.description,
         source=config.source,
     )
+
+
+def _refuse_empty(config: ConceptsConfig, origin: str) -> None:
+    for language, own in config.languages.items():
+        for concept, listed in own.words.items():
+            if not listed:
+                raise _empty(origin, concept, language)
 
 
 def _empty(origin: str, concept: str, language: str) -> UserError:

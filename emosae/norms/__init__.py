@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING
 from emosae.lazy import lazily
 
 if TYPE_CHECKING:
-    from emosae.norms.entry import Format, Kind, Layout, Multiword, NormEntry, Script
+    from emosae.norms.download import fetch
+    from emosae.norms.entry import Access, Format, Kind, Layout, Multiword, NormEntry, Script
     from emosae.norms.intake import add, add_from_words
     from emosae.norms.ratings import Ratings, merge
     from emosae.norms.readers import load_ratings
-    from emosae.norms.registry import fetch, find, list_entries
+    from emosae.norms.registry import find, list_entries, show
     from emosae.norms.similarity import HumanSimilarity, load_similarity
 
 # Resolved on first use: the schema alone (which composing a configuration needs) must not import polars.
 _HOME = {
     "add": "intake",
     "add_from_words": "intake",
+    "Access": "entry",
     "Format": "entry",
     "Kind": "entry",
     "Layout": "entry",
@@ -27,14 +29,16 @@ _HOME = {
     "Ratings": "ratings",
     "load_ratings": "readers",
     "merge": "ratings",
-    "fetch": "registry",
+    "fetch": "download",
     "find": "registry",
     "list_entries": "registry",
+    "show": "registry",
     "HumanSimilarity": "similarity",
     "load_similarity": "similarity",
 }
 
 __all__ = [
+    "Access",
     "Format",
     "HumanSimilarity",
     "Kind",
@@ -51,6 +55,7 @@ __all__ = [
     "load_ratings",
     "load_similarity",
     "merge",
+    "show",
 ]
 
 

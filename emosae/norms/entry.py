@@ -11,6 +11,7 @@ from emosae.errors import UserError, unknown_name
 __all__ = [
     "DIMENSIONS",
     "NAME_PATTERN",
+    "Access",
     "Format",
     "Kind",
     "Layout",
@@ -21,6 +22,7 @@ __all__ = [
     "check_meaning",
     "dimension_of",
     "group_of",
+    "is_mapped",
     "scale_of",
 ]
 
@@ -42,6 +44,21 @@ class Kind(StrEnum):
     """To rate words one by one."""
     similarity = "similarity"
     """To compare concepts two by two."""
+    associations = "associations"
+    """To name what a cue brings to mind: no ratings, but a source of words for concept sets."""
+
+
+class Access(StrEnum):
+    """What stands between a reader and the file."""
+
+    open = "open"
+    """Nothing: it lies at an address, or on a page, that anybody can open."""
+    form = "form"
+    """A form: who one is, what it is for."""
+    licence = "licence"
+    """Terms that one accepts by hand before the download starts."""
+    request = "request"
+    """The authors: they send it, or its password, when asked."""
 
 
 class Format(StrEnum):
@@ -51,6 +68,7 @@ class Format(StrEnum):
     tsv = "tsv"
     parquet = "parquet"
     xlsx = "xlsx"
+    xls = "xls"
 
 
 class Script(StrEnum):
@@ -97,6 +115,10 @@ class NormEntry:
     """Official page; empty where none is known."""
     download: dict[str, str] = field(default_factory=dict)
     """Direct addresses by file name; empty where there is none, or where it is behind a form."""
+    archive: dict[str, str] = field(default_factory=dict)
+    """For a file that comes inside a ZIP archive: its place in the archive, by file name."""
+    access: Access = Access.open
+    """Whether anybody can download it, or a form, a licence or the authors come first."""
     license: str = ""
     """The terms, as their authors state them."""
     citation: str = ""
@@ -112,7 +134,7 @@ class NormEntry:
     sha256: dict[str, str] = field(default_factory=dict)
     """Checksums by file name, of files that were really read."""
     verified: bool = False
-    """Whether this mapping was checked against the real file."""
+    """Whether this mapping was checked against the real file; only then there are checksums."""
     format: Format = Format.csv
     """How the file is written."""
     delimiter: str = ""
@@ -123,16 +145,24 @@ class NormEntry:
     """Text encoding; a byte order mark is always accepted."""
     decimal: str = "."
     """Decimal sign: a point or a comma."""
+    sheet: int = 1
+    """Of an Excel workbook: which sheet, from 1."""
+    skip_rows: int = 0
+    """Lines (rows of a sheet) above the header, blank ones counted."""
+    header_rows: int = 1
+    """Lines of the header: two are read together, the upper one running on to the right (`VAL` over `M`, `SD`
+    is `VAL M`, `VAL SD`); 0 where there is none and the columns are called 0, 1, 2, …"""
     missing: list[str] = field(default_factory=list)
     """Numbers that stand for `no value`, such as -99. Never applied to words."""
     columns: dict[str, str] = field(default_factory=dict)
     """Header of each column by meaning: word, valence, valence_sd, valence_n (number of raters), arousal and
     dominance alike, concepticon_id, frequency; and for a group of raters GROUP_valence,
-    GROUP_valence_sd, …"""
-    scale_min: float = 1.0
-    """Low end of the rating scale."""
-    scale_max: float = 9.0
-    """High end of the rating scale."""
+    GROUP_valence_sd, … Of several columns with one header `HEADER [2]` is the second. Empty where nobody has
+    confirmed them: the file is then looked at when it is read."""
+    scale_min: float | None = 1.0
+    """Low end of the rating scale; null where it is not known and the file is looked at."""
+    scale_max: float | None = 9.0
+    """High end of the rating scale; null where it is not known."""
     arousal_min: float | None = None
     """Low end for arousal, where it has a scale of its own; above the high end where reversed."""
     arousal_max: float | None = None
@@ -150,14 +180,29 @@ class NormEntry:
     step: float = 0.0
     """For similarity: smallest step a rater could give; values between were filled in by the authors."""
     n_words: int = 0
-    """Words (or concepts) that reading the verified file gives."""
+    """Words (or concepts) that reading the verified file gives; where it was not read, what the article says;
+    0 where neither is known."""
     notes: str = ""
     """What a reader should know: traps, groups of raters, how the file differs from the article."""
 
 
+def is_mapped(entry: NormEntry) -> bool:
+    """Tell whether the entry says which columns hold the ratings, so that its file need not be looked at."""
+    return entry.kind is not Kind.ratings or bool(entry.columns)
+
+
 def scale_of(entry: NormEntry, dimension: str) -> tuple[float, float]:
-    """Return the low and the high end of a dimension's scale, in the file's own unit."""
+    """Return the low and the high end of a dimension's scale, in the file's own unit.
+
+    Raises:
+        UserError: The entry does not say.
+    """
     low, high = entry.scale_min, entry.scale_max
+    if low is None or high is None:
+        raise UserError(
+            f"norms.{entry.name} must say what the ends of its rating scale are, and does not. Add "
+            f"norms.{entry.name}.scale_min and norms.{entry.name}.scale_max."
+        )
     if dimension == "arousal":
         low = entry.arousal_min if entry.arousal_min is not None else low
         high = entry.arousal_max if entry.arousal_max is not None else high
@@ -214,14 +259,28 @@ def check_entry(entry: NormEntry) -> None:
                 raise UserError(
                     f"{where}.parts must name the file of the {part}. Add {part}: FILE to the entry."
                 )
-    else:
+    elif entry.columns:
         _check_columns(entry, where)
-    for dimension in DIMENSIONS:
+    known = entry.scale_min is not None and entry.scale_max is not None
+    for dimension in (
+        DIMENSIONS if known or (is_mapped(entry) and entry.kind is not Kind.associations) else ()
+    ):
         low, high = scale_of(entry, dimension)
         if low == high:
             raise UserError(
                 f"The {dimension} scale of {entry.name} must have two different ends, got {low:g} and "
                 f"{high:g}. Set {where}.scale_min and {where}.scale_max."
+            )
+    if entry.verified and entry.kind is Kind.ratings and not entry.columns:
+        raise UserError(
+            f"{where}.columns must say which columns hold the ratings where verified is true. Add the columns, "
+            "or set verified to false."
+        )
+    for row in ("sheet", "skip_rows", "header_rows"):
+        least, most = {"sheet": (1, 1000), "skip_rows": (0, 1000), "header_rows": (0, 2)}[row]
+        if not least <= getattr(entry, row) <= most:
+            raise UserError(
+                f"{where}.{row} must be {least} to {most}, got {getattr(entry, row)}. Correct it."
             )
     if entry.decimal not in {".", ","}:
         raise UserError(f"{where}.decimal must be '.' or ',', got {entry.decimal!r}. Write one of the two.")

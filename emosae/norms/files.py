@@ -6,28 +6,39 @@ import hashlib
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from emosae.errors import MissingFileError
 from emosae.norms.entry import NormEntry
 from emosae.paths import data_dirs, embedded
 
-__all__ = ["checksum_ok", "digest", "locate", "require"]
+__all__ = ["ENDINGS", "checksum_ok", "digest", "file_names", "locate", "require", "walk"]
+
+ENDINGS = (".csv", ".tsv", ".txt", ".xlsx", ".xls", ".parquet")
+"""Endings of the files that looking can read."""
 
 log = logging.getLogger(__name__)
 
 
-def locate(entry: NormEntry, folders: Iterable[Path] | None = None) -> Path | None:
+Tree = Iterable[tuple[Path, frozenset[str]]]
+"""Folders, shallowest first, each with the names of what is in it."""
+
+
+def locate(
+    entry: NormEntry, folders: Iterable[Path] | None = None, trees: Mapping[Path, Tree] | None = None
+) -> Path | None:
     """Find an entry's file, or its folder where the entry has parts.
 
     `entry.path` alone counts where it is set. Otherwise each of `folders` is searched with everything below
     it, the shallowest hit first; where several folders have a file of that name, the one with the entry's
-    checksum is preferred.
+    checksum is preferred. The file of an entry that was never verified may end in any of `ENDINGS`: a CSV saved
+    from the authors' workbook does as well.
 
     Args:
         entry: The data set.
         folders: Folders to search; None means `data_dirs()`.
+        trees: What `walk` found below the folders, for looking up many entries; None means to walk now.
 
     Returns:
         The path, or None where it is nowhere.
@@ -38,14 +49,23 @@ def locate(entry: NormEntry, folders: Iterable[Path] | None = None) -> Path | No
         return path.absolute() if fits(path) else None
     if not entry.file:
         return None
+    names = file_names(entry)
     hits = [
         hit
         for folder in (data_dirs() if folders is None else folders)
-        if (hit := _search(folder, entry.file, fits))
+        if (hit := _search(folder, names, fits, walk(folder) if trees is None else trees[folder]))
     ]
     if len(hits) > 1:
         return next((hit for hit in hits if checksum_ok(entry, hit)), hits[0])
     return hits[0] if hits else None
+
+
+def file_names(entry: NormEntry) -> list[str]:
+    """List the names under which an entry's file is searched for, the preferred one first."""
+    if entry.verified or entry.parts:
+        return [entry.file]
+    stem = Path(entry.file).stem
+    return list(dict.fromkeys([entry.file, *(f"{stem}{ending}" for ending in ENDINGS)]))
 
 
 def require(entry: NormEntry) -> Path:
@@ -115,10 +135,8 @@ def _fits(entry: NormEntry) -> Callable[[Path], bool]:
     return Path.is_file
 
 
-def _search(root: Path, name: str, fits: Callable[[Path], bool]) -> Path | None:
-    """Search `root` breadth first for an entry called `name` that `fits`; hidden folders are left out."""
-    if root.name == name and fits(root):
-        return root
+def walk(root: Path) -> Iterator[tuple[Path, frozenset[str]]]:
+    """List a folder and those below it breadth first; hidden folders are left out."""
     waiting, seen = deque([root]), set()
     while waiting:
         folder = waiting.popleft()
@@ -126,13 +144,22 @@ def _search(root: Path, name: str, fits: Callable[[Path], bool]) -> Path | None:
         if real in seen:
             continue
         seen.add(real)
-        if fits(folder / name):
-            return folder / name
         try:
-            below = sorted(
-                entry.path for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != "."
-            )
+            entries = list(os.scandir(folder))
         except OSError:  # no such folder, or not ours to read
             continue
-        waiting.extend(map(Path, below))
+        yield folder, frozenset(entry.name for entry in entries)
+        waiting.extend(
+            map(Path, sorted(entry.path for entry in entries if entry.name[0] != "." and entry.is_dir()))
+        )
+
+
+def _search(root: Path, names: Sequence[str], fits: Callable[[Path], bool], tree: Tree) -> Path | None:
+    """Find the shallowest entry called one of `names` that `fits`; `root` itself counts."""
+    if root.name in names and fits(root):
+        return root
+    for folder, there in tree:
+        for name in names:
+            if name in there and fits(folder / name):
+                return folder / name
     return None

@@ -14,18 +14,25 @@ from emosae.norms.sheet import Sheet, numbers
 __all__ = ["LANGUAGE_NAMES", "guess_columns", "header_tokens"]
 
 LANGUAGE_NAMES = {
+    "arabic": "ar",
     "chinese": "zh",
     "croatian": "hr",
     "danish": "da",
     "dutch": "nl",
+    "eng": "en",
     "english": "en",
     "finnish": "fi",
     "french": "fr",
     "german": "de",
+    "greek": "el",
+    "hindi": "hi",
+    "indonesian": "id",
+    "ita": "it",
     "italian": "it",
     "japanese": "ja",
     "korean": "ko",
     "mandarin": "zh",
+    "norwegian": "no",
     "polish": "pl",
     "portuguese": "pt",
     "russian": "ru",
@@ -49,13 +56,13 @@ _WORD = _names(
 _DIMENSION = {
     "valence": _names(
         """
-        valence val v pleasantness pleasure valencia valenz valenza valência walencja valentie валентность
-        效价 效價 愉悦度 愉悅度 정서가 쾌 感情価
+        valence val v pleasantness pleasure valencia valenz valenza valens valência walencja valentie валентность
+        emo 效价 效價 愉悦度 愉悅度 정서가 쾌 感情価
         """
     ),
     "arousal": _names(
         """
-        arousal aro arou a activation activación activacion erregung attivazione alerta ativação pobudzenie
+        arousal aro arou ar a activation activación activacion erregung attivazione alerta ativação pobudzenie
         excitation 唤醒度 唤醒 喚醒度 喚醒 각성가 각성 覚醒度
         """
     ),
@@ -67,14 +74,19 @@ _DIMENSION = {
     ),
 }
 _MEASURE = {
-    "_sd": _names("sd std stdev stddev deviation ds dt et dp"),
+    "_sd": _names("sd std stdev stddev deviation ds dt et dp odchylenie"),
     "_n": _names("n rat count raters nratings ratings num number"),
-    "": _names("mean means avg average m mw media moyenne mittelwert rating score średnia"),
+    "": _names("mean means mn avg average m mw media moyenne mittelwert rating score średnia"),
 }
 _EVERYBODY = {"sum", "all", "total", "overall"}
+_SOMEBODY = _names(
+    "male males female females men women man woman mal fem boys girls young old older younger middle aged adult adults"
+)
 
 
-def guess_columns(sheet: Sheet, decimal: str, given: dict[str, str], path: Path) -> dict[str, str]:
+def guess_columns(
+    sheet: Sheet, decimal: str, given: dict[str, str], path: Path, language: str = ""
+) -> dict[str, str]:
     """Find out what the columns of a table mean.
 
     Args:
@@ -82,6 +94,7 @@ def guess_columns(sheet: Sheet, decimal: str, given: dict[str, str], path: Path)
         decimal: Its decimal sign.
         given: Meanings that the caller has settled: meaning -> header.
         path: The file, for messages.
+        language: ISO 639 code of the words, where known: of several columns of words the one that names it.
 
     Returns:
         Meaning -> header: word, valence, arousal and whatever else is recognised; groups of raters are not.
@@ -96,7 +109,7 @@ def guess_columns(sheet: Sheet, decimal: str, given: dict[str, str], path: Path)
         if read is not None and sheet.header.count(header) == 1:
             meaning, not_understood = read
             candidates.setdefault(meaning, []).append((not_understood, header))
-    columns = {"word": given.get("word") or _word_column(sheet, numeric, path), **given}
+    columns = {"word": given.get("word") or _word_column(sheet, numeric, path, language), **given}
     for meaning in (f"{dimension}{suffix}" for dimension in DIMENSIONS for suffix in ("", "_sd", "_n")):
         if meaning in candidates and meaning not in columns:
             columns[meaning] = min(candidates[meaning], key=lambda candidate: candidate[0])[1]
@@ -128,6 +141,8 @@ def header_tokens(header: str) -> list[str]:
 def _read_header(header: str, headers: list[str]) -> tuple[str, int] | None:
     """Read a header as a measure of a dimension, with the number of words that were not understood."""
     tokens = [token for token in header_tokens(header) if token not in _EVERYBODY]
+    if _SOMEBODY & set(tokens):  # a group of raters never stands in for all
+        return None
     found = [(d, token) for d, names in _DIMENSION.items() for token in tokens if token in names]
     # A single letter means a dimension only in front, and only beside the others: V, A or V.Mean, A.Mean.
     first_letters = {words[0] for other in headers if (words := header_tokens(other))}
@@ -144,6 +159,10 @@ def _read_header(header: str, headers: list[str]) -> tuple[str, int] | None:
     return dimension, len(rest)
 
 
+def _languages(header: str) -> set[str]:
+    return {LANGUAGE_NAMES[token] for token in header_tokens(header) if token in LANGUAGE_NAMES}
+
+
 def _is_numeric(sheet: Sheet, place: int, decimal: str) -> bool:
     """Tell whether most of a column's cells that are not blank hold numbers."""
     cells = [row[place] for row in sheet.rows if row[place].strip()]
@@ -151,15 +170,23 @@ def _is_numeric(sheet: Sheet, place: int, decimal: str) -> bool:
     return 2 * values["x"].count() > len(cells)
 
 
-def _word_column(sheet: Sheet, numeric: list[str], path: Path) -> str:
+def _word_column(sheet: Sheet, numeric: list[str], path: Path, language: str) -> str:
     texts = [header for header in sheet.header if header not in numeric and sheet.header.count(header) == 1]
     if not texts:
         there = ", ".join(repr(header) for header in sheet.header)
         raise UserError(
             f"{path} must have a column of words. Its columns are: {there}. Say which: word=HEADER."
         )
-    for names in (_WORD, set(LANGUAGE_NAMES)):
-        named = [header for header in texts if set(header_tokens(header)) & names]
+    own = [header for header in texts if language and language in _languages(header)]
+    of_others = [header for header in texts if language and _languages(header) - {language}]
+    called = [header for header in texts if set(header_tokens(header)) & _WORD]
+    for named in (
+        [header for header in own if header in called],
+        own,
+        [header for header in called if header not in of_others],
+        called,
+        [header for header in texts if _languages(header)],
+    ):
         if named:
             return min(named, key=lambda header: len(header_tokens(header)))
 

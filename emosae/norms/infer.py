@@ -1,19 +1,22 @@
-"""Finding out how a table is written: its encoding, its delimiter, its decimal sign, and its rating scale."""
+"""Finding out how a table is written: its encoding, delimiter, header, decimal sign, and rating scale."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
 from emosae.errors import UserError
-from emosae.norms.sheet import Sheet, split_cells
+from emosae.norms.sheet import Rows, Sheet, make_sheet, split_rows
 
-__all__ = ["guess_decimal", "guess_encoding", "guess_scale", "guess_split"]
+__all__ = ["Split", "find_header", "guess_decimal", "guess_encoding", "guess_scale", "guess_split"]
 
 _SAMPLE = 200_000  # characters, enough to tell a delimiter
-_ROWS = 1_000  # rows, enough to tell a decimal sign
+_ROWS = 1_000  # rows, enough to tell a decimal sign and which columns hold numbers
+_NUMBER = re.compile(r"\s*[-+−]?\d+(?:[.,]\d+)?(?:[eE][-+]?\d+)?\s*")
 
 # What spreadsheets write where they do not write UTF-8, by language.
 _ONE_BYTE = {
@@ -104,27 +107,41 @@ def _mixed(text: str) -> bool:
     return 2 * sum(bool(before or after) for before, after in runs) > len(runs)
 
 
-def guess_split(text: str, path: Path) -> tuple[Sheet, str, str]:
-    """Find the delimiter and whether quotes enclose cells: the split whose rows best have the header's width.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Split:
+    """How a text is split into a table: fields as in `NormEntry`, and the table."""
+
+    sheet: Sheet
+    delimiter: str
+    quote: str
+    skip_rows: int
+    header_rows: int
+
+
+def guess_split(text: str, path: Path) -> Split:
+    """Find the delimiter, the header, and whether quotes enclose cells: what gives most rows its width.
 
     Returns:
-        The table, its delimiter and its quote character (empty where quotes are plain text).
+        The split; its quote is empty where quotes are plain text.
 
     Raises:
         UserError: No delimiter gives two columns.
     """
     beginning = text[: text.find("\n", _SAMPLE)] if len(text) > _SAMPLE else text
-    _, delimiter, _ = _best_split(beginning, path, [(one, quote) for one in ",\t;|" for quote in ('"', "")])
+    both = [(delimiter, quote) for delimiter in ",\t;|" for quote in ('"', "")]
+    delimiter = _best_split(beginning, path, both).delimiter
     # A stray quote may come late, so that the whole text decides what quotes mean.
     return _best_split(text, path, [(delimiter, '"'), (delimiter, "")])
 
 
-def _best_split(text: str, path: Path, styles: list[tuple[str, str]]) -> tuple[Sheet, str, str]:
+def _best_split(text: str, path: Path, styles: list[tuple[str, str]]) -> Split:
     best: tuple[float, int] = (0.0, 0)
     found = None
     for delimiter, quote in styles:
         try:
-            sheet = split_cells(text, path, delimiter=delimiter, quote=quote)
+            rows = split_rows(text, path, delimiter=delimiter, quote=quote)
+            skip_rows, header_rows = find_header(rows)
+            sheet = make_sheet(rows, path, skip_rows=skip_rows, header_rows=header_rows)
         except UserError:
             continue
         width, n_rows = len(sheet.header), len(sheet.rows) + len(sheet.odd)
@@ -132,15 +149,72 @@ def _best_split(text: str, path: Path, styles: list[tuple[str, str]]) -> tuple[S
             continue
         # Rows of one cell only speak against a split: another delimiter, or a quote that swallows.
         whole = sum(any(cell.strip() for cell in row[1:]) for row in sheet.rows)
-        score = (round(whole / n_rows, 3), whole * width)
+        # A delimiter that finds no names may have cut numbers at their decimal commas.
+        score = (round((1.0 if header_rows else 0.8) * whole / n_rows, 3), whole * width)
         if score > best:
-            best, found = score, (sheet, delimiter, quote)
+            best = score
+            found = Split(
+                sheet=sheet,
+                delimiter=delimiter,
+                quote=quote,
+                skip_rows=skip_rows,
+                header_rows=header_rows,
+            )
     if found is None:
         raise UserError(
             f"{path} must be a table of at least two columns, separated by commas, tabs, semicolons or bars, "
             "with a header. Save it as CSV."
         )
     return found
+
+
+def find_header(rows: Rows) -> tuple[int, int]:
+    """Find the header of a table that may stand under titles and notes.
+
+    The header is the fullest row above the first row with numbers where the table has numbers; it has two
+    lines where its names repeat and the row above it tells them apart.
+
+    Returns:
+        `skip_rows` and `header_rows`, as in `NormEntry`; no header line where the numbers start at once.
+
+    Example:
+        >>> find_header([(1, ["Norms", ""]), (3, ["word", "val"]), (4, ["love", "8.5"])])
+        (2, 1)
+    """
+    if not rows:
+        return 0, 1
+    numeric = _numeric_columns(rows)
+    usual = Counter(_filled(cells) for _, cells in rows[:_ROWS]).most_common(1)[0][0]
+    first = next((i for i, (_, cells) in enumerate(rows) if numeric and _is_data(cells, numeric)), None)
+    above = rows[: first if first is not None else 1]
+    place = max(range(len(above)), key=lambda i: (_filled(above[i][1]), -i), default=None)
+    if place is None or (
+        first is not None and (_filled(above[place][1]) < 2 or 2 * _filled(above[place][1]) < usual)
+    ):
+        return rows[first or 0][0] - 1, 0
+    names = [cell.strip() for cell in above[place][1] if cell.strip()]
+    over = place > 0 and len(set(names)) < len(names) and _filled(above[place - 1][1]) > 1
+    return above[place - over][0] - 1, 1 + over
+
+
+def _filled(cells: list[str]) -> int:
+    return sum(bool(cell.strip()) for cell in cells)
+
+
+def _numeric_columns(rows: Rows) -> list[int]:
+    """Find the columns in which most cells that are not blank hold numbers."""
+    numbers, filled = Counter[int](), Counter[int]()
+    for _, cells in rows[:_ROWS]:
+        for place, cell in enumerate(cells):
+            if cell.strip():
+                filled[place] += 1
+                numbers[place] += bool(_NUMBER.fullmatch(cell))
+    return [place for place in filled if 2 * numbers[place] >= filled[place]]
+
+
+def _is_data(cells: list[str], numeric: list[int]) -> bool:
+    held = sum(place < len(cells) and bool(_NUMBER.fullmatch(cells[place])) for place in numeric)
+    return held > 0 and 2 * held >= len(numeric)
 
 
 def guess_decimal(sheet: Sheet) -> str:

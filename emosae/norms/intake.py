@@ -11,25 +11,25 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import yaml
 
 from emosae.errors import MissingFileError, UserError
-from emosae.norms.entry import DIMENSIONS, NAME_PATTERN, Format, NormEntry, check_meaning
+from emosae.norms.download import staging
+from emosae.norms.entry import NAME_PATTERN, NormEntry, check_meaning
 from emosae.norms.files import digest
 from emosae.norms.headers import guess_columns
-from emosae.norms.infer import guess_decimal, guess_encoding, guess_scale, guess_split
+from emosae.norms.look import look_at, say_columns, with_scale
 from emosae.norms.readers import load_ratings
-from emosae.norms.registry import entry_files, staging
+from emosae.norms.registry import entry_files
 from emosae.norms.scripts import guess_language
-from emosae.norms.sheet import Sheet, decode, numbers, read_sheet
+from emosae.norms.sheet import Sheet
 from emosae.paths import cache_root
 
 __all__ = ["add", "add_from_words", "entry_yaml"]
 
 log = logging.getLogger(__name__)
 
-_SUFFIXES = {".parquet": Format.parquet, ".xlsx": Format.xlsx}
+_SETTINGS = ("name", "language", "encoding", "scale", "sheet")
 
 
 def add(
@@ -40,6 +40,7 @@ def add(
     columns: Mapping[str, str] | None = None,
     scale: tuple[float, float] | None = None,
     encoding: str | None = None,
+    sheet: int = 1,
 ) -> NormEntry:
     """Add a table of word ratings to the registry: CSV, TSV, Parquet or Excel.
 
@@ -55,6 +56,7 @@ def add(
         scale: Low and high end of the rating scale; None means the tightest usual scale that holds the
             values.
         encoding: Text encoding; None means UTF-8, or a guess where it is not.
+        sheet: Of an Excel workbook: which sheet, from 1.
 
     Returns:
         The new entry.
@@ -63,7 +65,7 @@ def add(
         MissingFileError: There is no such file.
         UserError: Something cannot be found out, the file cannot be read, or the name is taken.
     """
-    return _add(Path(path), name, language, dict(columns or {}), scale, encoding)[0]
+    return _add(Path(path), name, language, dict(columns or {}), scale, encoding, sheet)[0]
 
 
 def add_from_words(path: Path | str, settings: Mapping[str, str]) -> tuple[NormEntry, list[str]]:
@@ -71,8 +73,8 @@ def add_from_words(path: Path | str, settings: Mapping[str, str]) -> tuple[NormE
 
     Args:
         path: The file.
-        settings: `name`, `language`, `encoding`, `scale` (as 1..9, 1,9 or 1-9), and a header for any meaning
-            of a column: `valence`, `arousal_sd`, `word`, …
+        settings: `name`, `language`, `encoding`, `scale` (as 1..9, 1,9 or 1-9), `sheet` (of a workbook), and a
+            header for any meaning of a column: `valence`, `arousal_sd`, `word`, …
 
     Returns:
         The new entry, and a sentence for each thing that was found out.
@@ -83,11 +85,14 @@ def add_from_words(path: Path | str, settings: Mapping[str, str]) -> tuple[NormE
     """
     left = dict(settings)
     name, language, encoding = (left.pop(key, None) for key in ("name", "language", "encoding"))
-    scale = left.pop("scale", None)
+    scale, sheet = left.pop("scale", None), left.pop("sheet", "1")
+    if not sheet.isdecimal() or sheet == "0":
+        raise UserError(f"The sheet must be a number from 1, got {sheet!r}. Write sheet=2 for the second.")
     columns = {key.removeprefix("columns."): header for key, header in left.items()}
     for meaning in columns:
-        check_meaning(meaning, "setting of `emosae norms add`", ("name", "language", "encoding", "scale"))
-    return _add(Path(path), name, language, columns, None if scale is None else _parse_scale(scale), encoding)
+        check_meaning(meaning, "setting of `emosae norms add`", _SETTINGS)
+    ends = None if scale is None else _parse_scale(scale)
+    return _add(Path(path), name, language, columns, ends, encoding, int(sheet))
 
 
 def _add(
@@ -97,6 +102,7 @@ def _add(
     columns: dict[str, str],
     scale: tuple[float, float] | None,
     encoding: str | None,
+    sheet: int,
 ) -> tuple[NormEntry, list[str]]:
     path = path.expanduser()
     if not path.is_file():
@@ -104,15 +110,12 @@ def _add(
             "The table of ratings", path, "Give the path of a CSV, TSV, Parquet or Excel file."
         )
     name = _free_name(path, name)
-    entry, sheet, found = _look_at(path, encoding, language)
-    entry = replace(
-        entry, name=name, title=path.stem, columns=guess_columns(sheet, entry.decimal, columns, path)
-    )
-    found.append(
-        "Columns: " + ", ".join(f"{meaning} = {header!r}" for meaning, header in entry.columns.items()) + "."
-    )
-    entry = _with_scale(entry, sheet, scale, path, found)
-    entry = _with_language(entry, sheet, language, path, found)
+    entry, table, found = look_at(path, encoding, language, sheet)
+    meant = guess_columns(table, entry.decimal, columns, path, language or "")
+    entry = replace(entry, name=name, title=path.stem, columns=meant)
+    found.append(say_columns(meant))
+    entry = with_scale(entry, table, scale, path, found)
+    entry = _with_language(entry, table, language, path, found)
     entry = replace(
         entry, file=f"{name}{path.suffix.lower()}", sha256={f"{name}{path.suffix.lower()}": digest(path)}
     )
@@ -141,60 +144,6 @@ def _free_name(path: Path, name: str | None) -> str:
     return made
 
 
-def _look_at(path: Path, encoding: str | None, language: str | None) -> tuple[NormEntry, Sheet, list[str]]:
-    """Find out how the file is written."""
-    form = _SUFFIXES.get(path.suffix.lower())
-    if form is not None:
-        entry = NormEntry(format=form)
-        sheet = read_sheet(path, entry)
-        decimal = guess_decimal(sheet)
-        return replace(entry, decimal=decimal), sheet, [f"Read as {form.value}."]
-    certain = True
-    if encoding is None:
-        encoding, certain = guess_encoding(path, language)
-    sheet, delimiter, quote = guess_split(decode(path, encoding), path)
-    decimal = guess_decimal(sheet)
-    called = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}[delimiter]
-    comma = ", decimal commas" if decimal == "," else ""
-    guess = " (a guess: set encoding=NAME if words look wrong)" if not certain else ""
-    entry = NormEntry(
-        format=Format.tsv if delimiter == "\t" else Format.csv,
-        delimiter=delimiter if delimiter in ";|" else "",
-        quote=quote,
-        encoding=encoding,
-        decimal=decimal,
-    )
-    return entry, sheet, [f"Read as {encoding}{guess}, cells separated by {called}{comma}."]
-
-
-def _with_scale(
-    entry: NormEntry, sheet: Sheet, scale: tuple[float, float] | None, path: Path, found: list[str]
-) -> NormEntry:
-    if scale is not None:
-        return replace(entry, scale_min=float(scale[0]), scale_max=float(scale[1]))
-    values = {d: _values(entry, sheet, d, path) for d in DIMENSIONS if d in entry.columns}
-    everything = pl.concat(list(values.values()))
-    signed = {d: bool((v < 0).any()) for d, v in values.items()}
-    # One scale for all dimensions, unless only some of them go below zero: those have another.
-    together = len(set(signed.values())) == 1
-    scales = {d: guess_scale(everything if together else v) for d, v in values.items()}
-    if None in scales.values():
-        seen = everything.drop_nulls().to_list()
-        span = f"run from {min(seen):g} to {max(seen):g}" if seen else "are no numbers"
-        raise UserError(
-            f"The rating scale of {path} is not a usual one: its values {span}. Say which it is: "
-            "scale=MIN..MAX."
-        )
-    known = {d: s for d, s in scales.items() if s is not None}
-    for d, (low, high) in known.items():
-        seen = values[d].drop_nulls().to_list()
-        found.append(f"Scale of {d} taken to be {low:g} to {high:g}: values {min(seen):g} to {max(seen):g}.")
-    low, high = known.get("valence") or next(iter(known.values()))
-    own = {d: s for d, s in known.items() if d != "valence" and s != (low, high)}
-    ends = {f"{d}_{end}": s[i] for d, s in own.items() for i, end in enumerate(("min", "max"))}
-    return replace(entry, scale_min=low, scale_max=high, **ends)  # type: ignore[arg-type]
-
-
 def _with_language(
     entry: NormEntry, sheet: Sheet, language: str | None, path: Path, found: list[str]
 ) -> NormEntry:
@@ -209,11 +158,6 @@ def _with_language(
         found.append(f"Language taken to be {guess} by {reason}.")
     language = language or guess
     return replace(entry, language=language, script=script if language.startswith("zh") else None)
-
-
-def _values(entry: NormEntry, sheet: Sheet, meaning: str, path: Path) -> pl.Series:
-    cells = pl.DataFrame({"x": sheet.column(entry.columns[meaning], str(path))}, schema={"x": pl.String})
-    return cells.select(numbers(pl.col("x"), decimal=entry.decimal))["x"]
 
 
 def _parse_scale(text: str) -> tuple[float, float]:

@@ -19,6 +19,7 @@ from emosae.norms.entry import (
     scale_of,
 )
 from emosae.norms.files import require, warn_on_mismatch
+from emosae.norms.look import complete
 from emosae.norms.ratings import MULTIWORD, Ratings, combine, finish
 from emosae.norms.sheet import Sheet, numbers, read_sheet
 
@@ -33,7 +34,7 @@ def load_ratings(entry: NormEntry) -> Ratings:
     A word is any text: `NA`, `null` and `TRUE` are words. Outer blanks go, capitals stay, and a word counts
     as repeated when it is the same string; repeated words are averaged (standard deviations as root mean
     square, raters summed). A row without a word, or with no number for valence or arousal, is dropped and
-    recorded.
+    recorded. Where the entry names no columns the file is looked at, and what was found is logged as a warning.
 
     Args:
         entry: The registry entry, of kind `ratings`.
@@ -43,7 +44,8 @@ def load_ratings(entry: NormEntry) -> Ratings:
 
     Raises:
         MissingFileError: The file is not on this machine.
-        UserError: A column is not there, more than half of the rows are lost, a rating is outside its scale.
+        UserError: A column is not there (or not found by looking, where the entry names none), more than half of
+            the rows are lost, a rating is outside its scale.
 
     Example:
         >>> load_ratings(find("warriner")).table["word", "valence"].row(0)  # doctest: +SKIP
@@ -51,11 +53,14 @@ def load_ratings(entry: NormEntry) -> Ratings:
     """
     check_entry(entry)
     if entry.kind is not Kind.ratings:
-        raise UserError(
-            f"{entry.name} holds {entry.kind.value} judgements, not word ratings. Use load_similarity."
-        )
+        raise UserError(_OTHER_KIND[entry.kind].format(name=entry.name))
     path = require(entry)
     checksum_ok = warn_on_mismatch(entry, path)
+    entry, found = complete(entry, path)
+    if found:
+        log.warning(
+            "%s was never checked against its file, which was looked at: %s", entry.name, " ".join(found)
+        )
     sheet = read_sheet(path, entry)
     raw = _text_columns(sheet, entry, path)
     rows = raw.with_columns(
@@ -89,6 +94,12 @@ def load_ratings(entry: NormEntry) -> Ratings:
     log.info("%s", ratings.summary())
     return ratings
 
+
+_OTHER_KIND = {
+    Kind.similarity: "{name} holds similarity judgements, not word ratings. Use load_similarity.",
+    Kind.associations: "{name} holds word associations, not word ratings. Make concepts from its file with "
+    "emosae.concepts.associations, and name word ratings in norms.",
+}
 
 _DROPPED = {"line": pl.Int64, "word": pl.String, "reason": pl.String}
 

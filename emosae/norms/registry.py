@@ -1,14 +1,8 @@
-"""The registry: which human data sets exist, which are here, and getting the others."""
+"""The registry: which human data sets exist, which are here, and how one comes by the others."""
 
 from __future__ import annotations
 
 import logging
-import shutil
-import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -16,16 +10,23 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from emosae.errors import MissingFileError, UserError, unknown_name
-from emosae.norms.entry import Kind, NormEntry, check_entry
-from emosae.norms.files import digest, locate
-from emosae.paths import cache_root, conf_dir
+from emosae.errors import UserError, unknown_name
+from emosae.norms.entry import DIMENSIONS, Access, Kind, NormEntry, check_entry, is_mapped, scale_of
+from emosae.norms.files import locate, walk
+from emosae.paths import cache_root, conf_dir, data_dirs
 
-__all__ = ["entry_files", "fetch", "find", "list_entries", "staging"]
+__all__ = [
+    "entry_files",
+    "find",
+    "list_entries",
+    "next_step",
+    "show",
+    "target_of",
+    "way_in",
+    "without_address",
+]
 
 log = logging.getLogger(__name__)
-
-_TIMEOUT_S = 30
 
 
 def entry_files() -> dict[str, Path]:
@@ -53,75 +54,106 @@ def list_entries() -> pl.DataFrame:
     """List every data set and whether it is on this machine.
 
     Returns:
-        Columns `name`, `kind`, `language`, `words` (concepts, for similarity), `licence`, `here` (yes or no),
-        `verified` (yes or no: the mapping was checked against the real file), `path` (empty where not here).
+        Columns `name`, `kind`, `language`, `words` (concepts, for similarity; null where not known), `access`
+        (download: `emosae norms fetch` gets it; page: by hand from a page that is open to anybody; form, licence
+        or request: by hand, and that comes first; built in), `here` (yes or no), `verified` (yes or no: the
+        mapping was checked against the real file), `licence`, `path` (empty where not here). Ratings first, by
+        language.
     """
+    trees = {folder: list(walk(folder)) for folder in data_dirs()}
+    entries = [_read_entry(path) for path in entry_files().values()]
+    order = list(Kind)
     rows = []
-    for path in entry_files().values():
-        entry = _read_entry(path)
-        where = locate(entry)
+    for entry in sorted(entries, key=lambda entry: (order.index(entry.kind), entry.language, entry.name)):
+        where = locate(entry, trees=trees)
         language = f"{entry.language} ({entry.script.value})" if entry.script else entry.language
         here, verified = ("yes" if where else "no"), ("yes" if entry.verified else "no")
-        known = (entry.name, entry.kind.value, language, entry.n_words, entry.license)
-        rows.append((*known, here, verified, str(where or "")))
-    text = ["name", "kind", "language", "licence", "here", "verified", "path"]
-    order = [*text[:3], "words", *text[3:]]
-    return pl.DataFrame(rows, schema={c: pl.String if c in text else pl.Int64 for c in order}, orient="row")
+        known = (entry.name, entry.kind.value, language, entry.n_words or None, way_in(entry))
+        rows.append((*known, here, verified, entry.license, str(where or "")))
+    text = ["name", "kind", "language", "access", "here", "verified", "licence", "path"]
+    columns = [*text[:3], "words", *text[3:]]
+    return pl.DataFrame(rows, schema={c: pl.String if c in text else pl.Int64 for c in columns}, orient="row")
 
 
-def fetch(name: str, *, source: Path | None = None) -> Path:
-    """Get a data set's file: from its official address, or from a copy that is already on this machine.
+def way_in(entry: NormEntry) -> str:
+    """Say in a word how one comes by an entry's file; the words are those of `list_entries`."""
+    if entry.path is not None:
+        return "built in"
+    if entry.access is not Access.open:
+        return entry.access.value
+    return "page" if without_address(entry) else "download"
 
-    Args:
-        name: Name of the entry.
-        source: A file (or folder, for a set of several files) to take instead of downloading. It is read once
-            to see that it is what the entry describes; another edition is taken with a warning.
+
+def show(name: str) -> list[tuple[str, str]]:
+    """Describe a data set: what it is, whose, under which terms, where its file is and how it is read.
 
     Returns:
-        Where the file lies: in `data/` of the cache, or where it already was.
-
-    Raises:
-        UserError: The address is unknown or cannot be reached, what came is another file, or another file is
-            in the way; the message says where to get it and where to put it.
+        Pairs of a word and what there is to say; what is not known is left out.
     """
     entry = find(name)
-    target = cache_root() / "data" / entry.file
-    if source is not None:
-        return _take(entry, Path(source).expanduser(), target)
-    here = locate(entry)
-    if here is not None:
-        log.info("%s is already here: %s", name, here)
-        return here
-    needed = list(entry.parts.values()) or [entry.file]
-    missing = [file for file in needed if file not in entry.download]
-    what = "FOLDER" if entry.parts else "FILE"
-    by_hand = (
-        f"{f'Download it by hand from {entry.url}' if entry.url else 'Get it from its authors'} and run "
-        f"`emosae norms fetch {name} {what}`, or put it at {target}."
+    where = locate(entry)
+    ends = entry.scale_min is not None and entry.scale_max is not None
+    scales = {d: "{:g} to {:g}".format(*scale_of(entry, d)) for d in DIMENSIONS} if ends else {}
+    own = {d: scale for d, scale in scales.items() if d != "valence" and scale != scales["valence"]}
+    said = [
+        ("name", f"{name} ({entry.kind.value})"),
+        ("title", entry.title),
+        ("language", f"{entry.language} ({entry.script.value})" if entry.script else entry.language),
+        (
+            "words",
+            f"{entry.n_words:,}{'' if entry.verified else ', by the article'}" if entry.n_words else "",
+        ),
+        ("cite", entry.citation),
+        ("doi", f"https://doi.org/{entry.doi}" if entry.doi else ""),
+        ("licence", entry.license),
+        ("page", entry.url),
+        ("download", " ".join(entry.download.values())),
+        ("here", str(where) if where else f"no. {next_step(entry)}"),
+        ("scale", "; ".join([scales["valence"], *(f"{d} {s}" for d, s in own.items())]) if ends else ""),
+        ("columns", ", ".join(f"{meaning} = {header}" for meaning, header in entry.columns.items())),
+        (
+            "verified",
+            "yes" if entry.verified else "no: nobody has checked this entry against the file itself",
+        ),
+        ("notes", entry.notes),
+    ]
+    if not is_mapped(entry):
+        said.append(
+            ("reading", "columns were never confirmed: the file is looked at, and what is found is said")
+        )
+    return [(word, text) for word, text in said if text]
+
+
+def next_step(entry: NormEntry) -> str:
+    """Say in one sentence what to do to have an entry's file on this machine."""
+    if not without_address(entry):
+        return f"Get it with `emosae norms fetch {entry.name}`."
+    what = "folder" if entry.parts else "file"
+    where = entry.url or (f"https://doi.org/{entry.doi}" if entry.doi else "")
+    first = {
+        Access.form: f"{entry.name} is given out through a form: fill it in{f' at {where}' if where else ''}",
+        Access.licence: f"{entry.name} is given out under terms: accept them{f' at {where}' if where else ''}",
+        Access.request: f"{entry.name} comes from its authors on request: ask them{f' ({where})' if where else ''}",
+        Access.open: (
+            f"No direct address is known for {', '.join(without_address(entry))} of the data set {entry.name!r}: "
+            f"{f'download it by hand from {where}' if where else 'get it from its authors'}"
+        ),
+    }[entry.access]
+    return (
+        f"{first}, then run `emosae norms fetch {entry.name} {what.upper()}` with the {what} you got, or put it at "
+        f"{target_of(entry)}."
     )
-    if missing:
-        raise UserError(
-            f"No direct address is known for {', '.join(missing)} of the data set {name!r}. {by_hand} "
-            f"About this file: {entry.notes}"
-        )
-    if target.exists():
-        raise UserError(
-            f"{target} is in the way: it is not a whole {name!r}. Remove it and run the command again."
-        )
-    with staging(target.parent) as folder:
-        staged = folder / entry.file
-        for file in needed:
-            _download(entry, file, staged if entry.parts else folder, by_hand)
-        staged.replace(target)
-    return target
 
 
-@contextmanager
-def staging(parent: Path) -> Iterator[Path]:
-    """Give a hidden folder beside the goal, gone afterwards, so that nothing half-written is ever found."""
-    parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".emosae-", dir=parent, ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
+def without_address(entry: NormEntry) -> list[str]:
+    """List the files of an entry that have no direct address."""
+    needed = list(entry.parts.values()) or [entry.file]
+    return [file for file in needed if file not in entry.download]
+
+
+def target_of(entry: NormEntry) -> Path:
+    """Return where an entry's file belongs: in `data/` of the cache."""
+    return cache_root() / "data" / entry.file
 
 
 def _read_entry(path: Path) -> NormEntry:
@@ -140,62 +172,3 @@ def _read_entry(path: Path) -> NormEntry:
         )
     check_entry(entry)
     return entry
-
-
-def _download(entry: NormEntry, file: str, folder: Path, by_hand: str) -> None:
-    """Download one file into `folder`, where its checksum is compared."""
-    import pooch
-    import requests
-
-    pooch.get_logger().setLevel("WARNING")
-    known = entry.sha256.get(file)
-    address = entry.download[file]
-    downloader = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=_TIMEOUT_S)
-    try:
-        pooch.retrieve(address, known_hash=None, fname=file, path=folder, downloader=downloader)
-    except (requests.RequestException, OSError, ValueError) as error:
-        raise UserError(
-            f"{file} could not be downloaded from {address} ({type(error).__name__}; is this machine "
-            f"offline?). {by_hand}"
-        ) from error
-    if known and digest(folder / file) != known:
-        raise UserError(
-            f"What {address} sent is not the {file} that the entry {entry.name} was checked against (its "
-            f"SHA-256 differs): a newer edition, or an error page. To use it all the same: {by_hand}"
-        )
-
-
-def _take(entry: NormEntry, source: Path, target: Path) -> Path:
-    """Copy a local file or folder into the cache, after reading it as the entry says."""
-    if not source.exists():
-        raise MissingFileError.at(f"The file for {entry.name}", source, "Give the path of the file you have.")
-    _read_through(replace(entry, path=str(source)))
-    if target.exists():
-        if locate(replace(entry, path=str(target))) and _same(entry, source, target):
-            return target
-        raise UserError(
-            f"{target} is in the way: another file is there. Remove it and run the command again."
-        )
-    with staging(target.parent) as folder:
-        staged = folder / entry.file
-        if entry.parts:
-            staged.mkdir()
-            for file in sorted({*entry.parts.values(), *entry.sha256}):
-                if (source / file).is_file():
-                    shutil.copyfile(source / file, staged / file)
-        else:
-            shutil.copyfile(source, staged)
-        staged.replace(target)
-    return target
-
-
-def _read_through(entry: NormEntry) -> None:
-    from emosae.norms.readers import load_ratings
-    from emosae.norms.similarity import load_similarity
-
-    (load_ratings if entry.kind is Kind.ratings else load_similarity)(entry)
-
-
-def _same(entry: NormEntry, one: Path, other: Path) -> bool:
-    pairs = [(one / file, other / file) for file in entry.parts.values()] or [(one, other)]
-    return all(digest(a) == digest(b) for a, b in pairs)

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from emosae.errors import UserError
-from emosae.norms.entry import Kind, Layout, NormEntry, check_entry
+from emosae.norms.entry import Kind, Layout, NormEntry, check_entry, scale_of
 from emosae.norms.files import require, warn_on_mismatch
 from emosae.norms.sheet import numbers, read_sheet
 
@@ -67,14 +67,14 @@ def load_similarity(entry: NormEntry) -> HumanSimilarity:
     """
     check_entry(entry)
     if entry.kind is not Kind.similarity:
-        raise UserError(f"{entry.name} holds word ratings, not similarity judgements. Use load_ratings.")
+        raise UserError(_OTHER_KIND[entry.kind].format(name=entry.name))
     path = require(entry)
     checksum_ok = warn_on_mismatch(entry, path)
     concepts, raters = {Layout.pairs: _read_pairs, Layout.square: _read_square}[entry.layout](entry, path)
     _check_concepts(entry, concepts)
     _check_values(entry, concepts, raters)
     if not entry.dissimilarity:
-        raters = entry.scale_min + entry.scale_max - raters
+        raters = sum(scale_of(entry, "similarity")) - raters
     known = np.isfinite(raters)
     unjudged = np.flatnonzero(~known.any(axis=0))
     if unjudged.size:
@@ -90,7 +90,7 @@ def load_similarity(entry: NormEntry) -> HumanSimilarity:
         raters=raters,
         mean=np.nanmean(raters, axis=0),
         attributes=_read_attributes(entry, path, concepts),
-        scale=(entry.scale_min, entry.scale_max),
+        scale=scale_of(entry, "similarity"),
         n_filled=int((np.abs(steps - np.round(steps)) > 1e-9).sum()),
         path=path,
         checksum_ok=checksum_ok,
@@ -107,6 +107,13 @@ def _matrix(rows: list[list[str]], entry: NormEntry, width: int) -> np.ndarray:
 def _number_row(cells: list[str], entry: NormEntry) -> bool:
     """Tell a row of values from a row of names: most of its cells are numbers."""
     return bool(cells) and float(np.isfinite(_matrix([cells], entry, len(cells))).mean()) > 0.5
+
+
+_OTHER_KIND = {
+    Kind.ratings: "{name} holds word ratings, not similarity judgements. Use load_ratings.",
+    Kind.associations: "{name} holds word associations, not similarity judgements. Make concepts from its file "
+    "with emosae.concepts.associations, and name similarity judgements in norms.",
+}
 
 
 def _read_pairs(entry: NormEntry, path: Path) -> tuple[list[str], np.ndarray]:
@@ -150,7 +157,8 @@ def _read_square(entry: NormEntry, path: Path) -> tuple[list[str], np.ndarray]:
     # Half a matrix is common: the other half is then the same by definition.
     upper, lower = np.triu_indices(len(concepts), 1), np.triu_indices(len(concepts), 1)[::-1]
     above, below = square[upper], square[lower]
-    unlike = np.abs(above - below) > 1e-6 * abs(entry.scale_max - entry.scale_min)
+    low, high = scale_of(entry, "similarity")
+    unlike = np.abs(above - below) > 1e-6 * abs(high - low)
     if unlike.any():
         at = int(np.flatnonzero(unlike)[0])
         raise UserError(
@@ -206,7 +214,7 @@ def _check_concepts(entry: NormEntry, concepts: list[str]) -> None:
 
 
 def _check_values(entry: NormEntry, concepts: list[str], raters: np.ndarray) -> None:
-    low, high = sorted((entry.scale_min, entry.scale_max))
+    low, high = sorted(scale_of(entry, "similarity"))
     slack = 1e-6 * (high - low)
     with np.errstate(invalid="ignore"):
         outside = np.argwhere((raters < low - slack) | (raters > high + slack))

@@ -14,6 +14,7 @@ from emosae.phantom.passage import MARK
 from emosae.phantom.world import Entry, Frame, World
 
 __all__ = [
+    "AGAIN_RATE",
     "ASKING",
     "EXCLAIMING",
     "HEADING_SLOTS",
@@ -26,6 +27,8 @@ __all__ = [
     "fill",
 ]
 
+AGAIN_RATE = 0.7
+"""How often a neutral sentence comes back to a thing of its kind that was told before."""
 SLOT = re.compile(r"\{([^}]*)\}")
 ASKING = frozenset(
     {"what", "who", "how", "why", "is", "are", "can", "could", "did", "may", "will", "where", "left"}
@@ -71,8 +74,20 @@ def _article(noun: str) -> str:
     return ("an " if noun[0].lower() in "aeiou" else "a ") + noun
 
 
-def fill(frame: Frame, world: World, draw: Draw) -> tuple[str, str]:
-    """Fill the thing slots of a frame in both languages with the same things."""
+def fill(
+    frame: Frame, world: World, draw: Draw, told: dict[str, list[Entry]] | None = None
+) -> tuple[str, str]:
+    """Fill the thing slots of a frame in both languages with the same things.
+
+    Args:
+        frame: The frame.
+        world: Where the things are.
+        draw: The source of chance.
+        told: Things of which the passage has spoken, by slot, to come back to; the frame's are added to it.
+
+    Returns:
+        The frame in English and Chinese, its person slots still open.
+    """
     chosen: dict[str, Entry] = {}
 
     def entry(slot: str) -> Entry:
@@ -80,7 +95,15 @@ def fill(frame: Frame, world: World, draw: Draw) -> tuple[str, str]:
             base = slot.split("#", maxsplit=1)[0]
             taken = {id(e) for s, e in chosen.items() if s.split("#")[0] == base}
             options = [e for e in world.slots[base] if id(e) not in taken]
-            chosen[slot] = draw.choose(options)
+            known = {id(e) for e in told.get(base, ())} - taken if told else set()
+            if known:
+                fresh, again = (1 - AGAIN_RATE) / len(options), AGAIN_RATE / len(known)
+                weights = [fresh + again * (id(e) in known) for e in options]
+                chosen[slot] = draw.weighted(options, weights)
+            else:
+                chosen[slot] = draw.choose(options)
+            if told is not None and id(chosen[slot]) not in known:
+                told.setdefault(base, []).append(chosen[slot])
         return chosen[slot]
 
     def en(match: re.Match[str]) -> str:

@@ -12,7 +12,7 @@ from emosae.phantom.draw import Draw
 from emosae.phantom.passage import Kind, Layout, Line, Passage, Role
 from emosae.phantom.sentences import Sentences
 from emosae.phantom.wording import draw_person, lay_out
-from emosae.phantom.world import Emotion, World
+from emosae.phantom.world import Emotion, Entry, World
 
 __all__ = ["Grammar"]
 
@@ -124,7 +124,8 @@ class Grammar:
     def _openings(self, n: int) -> list[Line]:
         domain = self.world.domains[self.draw.choose(tuple(self.world.domains))]
         used: set[str] = set()
-        return [self._sentences.neutral(domain, used, first=i == 0) for i in range(n)]
+        told: dict[str, list[Entry]] = {}
+        return [self._sentences.neutral(domain, used, told, first=i == 0) for i in range(n)]
 
     def _emotional(self, first: Emotion, kind: Kind, layout: Layout) -> tuple[list[Line], tuple[str, ...]]:
         """One or two neutral sentences, then the turn; a mixed passage turns twice."""

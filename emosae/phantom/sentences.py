@@ -15,7 +15,7 @@ from emosae.phantom.frames import (
     fill,
 )
 from emosae.phantom.passage import MARK, Layout, Line, Role
-from emosae.phantom.world import Emotion, Frame, Language, Word, World
+from emosae.phantom.world import Emotion, Entry, Frame, Language, Word, World
 
 __all__ = ["Sentences"]
 
@@ -51,12 +51,14 @@ class Sentences:
         )
         return Line(Role.HEADING, emotion.name, en, zh, named=True)
 
-    def neutral(self, domain: tuple[Frame, ...], used: set[str], first: bool) -> Line:
-        """A sentence of a domain that was not used yet, perhaps with the time in front."""
+    def neutral(
+        self, domain: tuple[Frame, ...], used: set[str], told: dict[str, list[Entry]], first: bool
+    ) -> Line:
+        """A sentence of a domain that was not used yet, often of things told before, perhaps with the time."""
         options = [frame for frame in domain if frame.en not in used]
         frame = self.draw.choose(options)
         used.add(frame.en)
-        en, zh = self._fill(frame)
+        en, zh = fill(frame, self.world, self.draw, told)
         if first and self.draw.flip(0.6):
             when_en, when_zh = self._fill(self.draw.choose(self.world.openings["times"]))
             en, zh = f"{when_en}, {en}", f"{when_zh}，{zh}"

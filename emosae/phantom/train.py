@@ -120,8 +120,21 @@ def _save_model(model: LlamaForCausalLM, folder: Path) -> None:
     path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
+def _key(recipe: Recipe, number: int) -> str:
+    """Say what a model is after round `number`: all that has gone into it."""
+    model = replace(recipe.model, rounds=recipe.model.rounds[:number])
+    return json.dumps([recipe.seed, recipe.vocab_size, recipe.tokenizer_passages, asdict(model)])
+
+
+def _write_whole(path: Path, content: dict[str, object]) -> None:
+    """Write to another name first, so that what stands under the name is whole."""
+    other = path.with_suffix(".part")
+    torch.save(content, other)
+    other.replace(path)
+
+
 def train(out: Path, recipe: Recipe, *, device: str = "cpu", keep_model: bool = False) -> dict[str, object]:
-    """Make a phantom.
+    """Make a phantom. A run that was cut off goes on after the last round that it ended, to the same bytes.
 
     Args:
         out: Folder for `model/`, one folder for each SAE, and `training.json`.
@@ -143,22 +156,30 @@ def train(out: Path, recipe: Recipe, *, device: str = "cpu", keep_model: bool = 
         )
         torch.manual_seed(recipe.seed)
         model = new_model(tokenizer, recipe.model)
-
-        def checkpoint(step: int, steps: int, _loss: float) -> None:
-            if step % max(1, steps // 12) == 0:
-                torch.save(model.state_dict(), out / "checkpoint.pt")
-
+        before_round = 0.0
         for number, each in enumerate(recipe.model.rounds, start=1):
+            stop = out / f"round_{number}.pt"
+            made_by = _key(recipe, number)
+            if stop.exists() and (stored := torch.load(stop))["made_by"] == made_by:
+                model.load_state_dict(stored["model"])
+                n_tokens, before_round = stored["tokens"], stored["seconds"]
+                _LOG.info("round %d of %d taken from %s", number, len(recipe.model.rounds), stop)
+                continue
             text = [encode_passages(tokenizer, lesson, recipe.seed) for lesson in each.lessons]
             n_tokens += sum(len(row) for rows in text for row in rows)
             _LOG.info("round %d of %d", number, len(recipe.model.rounds))
             train_model(
                 model, text, each, recipe.model.batch_tokens,
-                seed=recipe.seed, parts=recipe.model.parts, device=device, on_step=checkpoint,
+                seed=recipe.seed, parts=recipe.model.parts, device=device,
             )  # fmt: skip
+            taken = before_round + time.perf_counter() - start
+            _write_whole(
+                stop, {"made_by": made_by, "model": model.state_dict(), "tokens": n_tokens, "seconds": taken}
+            )
         _save_model(model.cpu(), model_folder)
-        (out / "checkpoint.pt").unlink(missing_ok=True)
-        seconds["model"] = time.perf_counter() - start
+        seconds["model"] = before_round + time.perf_counter() - start
+        for stop in out.glob("round_*.pt"):
+            stop.unlink()
     # The SAEs are trained on the model as it is stored.
     model, tokenizer = load_phantom(model_folder)
     model.to(device)

@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import polars as pl
 
 from emosae.artifacts import load_result, read_json
@@ -18,6 +17,7 @@ from emosae.features import Reading, model_fingerprint
 from emosae.geometry import Geometry, compare_sites, study_geometry
 from emosae.lens import Lens, open_lens
 from emosae.models import Site
+from emosae.pipeline.cells import rating_cells
 from emosae.pipeline.inputs import Inputs
 from emosae.pipeline.readings import FeaturesResult, describe, read_words
 from emosae.pipeline.spaces import concept_spaces, control_spaces, random_spaces
@@ -184,15 +184,9 @@ class Study:
             table = reading.features.items.join(
                 rated, on=["language", "word"], how="left", maintain_order="left"
             )
-            csr, selection = reading.features.csr, self.selection[str(site)]
-            columns = {"features": np.arange(csr.shape[1])} | {
-                name: chosen
-                for name, which in (("emotion_space", "space"), ("matched_control", "control"))
-                if len(chosen := selection.features(which))
-            }
-            predictors = {name: csr[:, chosen] for name, chosen in columns.items()} | {
-                name: np.asarray(v) for name, v in reading.dense.items()
-            }
+            predictors, columns = rating_cells(
+                reading, self.selection[str(site)], table, self.config.language
+            )
             chosen_by = self.inputs.concepts.words.select("language", "word")
             with progress(f"predicting ratings at {site}", 1) as step:
                 found = study_ratings(

@@ -8,18 +8,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from emosae.lazy import lazily
-from emosae.ratings.config import RatingsConfig, Scaling, Transform
+from emosae.ratings.config import Model, RatingsConfig, Scaling, Transform
 
 if TYPE_CHECKING:
-    from emosae.ratings.folds import assign_folds, group_words, inner_folds, stem
+    from emosae.ratings.folds import assign_folds, group_words, stem
     from emosae.ratings.groups import study_groups
+    from emosae.ratings.inner import inner_folds
     from emosae.ratings.nested import NestedRidge, nested_ridge
+    from emosae.ratings.pls import PLSPath, nested_pls, pls_path
     from emosae.ratings.ridge import RidgePath, penalty_grid, ridge_path
     from emosae.ratings.scores import reliability_ceiling
     from emosae.ratings.study import RatingsResult, study_ratings
 
 __all__ = [
+    "Model",
     "NestedRidge",
+    "PLSPath",
     "RatingsConfig",
     "RatingsResult",
     "RidgePath",
@@ -28,8 +32,10 @@ __all__ = [
     "assign_folds",
     "group_words",
     "inner_folds",
+    "nested_pls",
     "nested_ridge",
     "penalty_grid",
+    "pls_path",
     "reliability_ceiling",
     "ridge_path",
     "stem",
@@ -39,13 +45,16 @@ __all__ = [
 
 _HOMES = {
     "NestedRidge": "nested",
+    "PLSPath": "pls",
     "RatingsResult": "study",
     "RidgePath": "ridge",
     "assign_folds": "folds",
     "group_words": "folds",
-    "inner_folds": "folds",
+    "inner_folds": "inner",
+    "nested_pls": "pls",
     "nested_ridge": "nested",
     "penalty_grid": "ridge",
+    "pls_path": "pls",
     "reliability_ceiling": "scores",
     "ridge_path": "ridge",
     "stem": "folds",

@@ -23,7 +23,7 @@ from emosae.ratings.scores import (
 )
 from emosae.ratings.tables import PREDICTIONS
 
-__all__ = ["Cell", "comparison_rows", "prediction_table", "score_rows"]
+__all__ = ["Cell", "absent_rows", "comparison_rows", "prediction_table", "score_rows"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +113,10 @@ def score_rows(
                 "r_folds": float(np.nanmean(fold_r)) if np.isfinite(fold_r).any() else float("nan"),
                 "penalty": float(np.median(fit.penalties[:, index])),
                 "penalty_relative": float(np.median(fit.relative[:, index])),
+                "components": float(np.median(fit.components[:, index])) or None,  # ridge has none
                 "ceiling": cell.ceiling,
                 "r_disattenuated": scores.r / cell.ceiling,
+                "note": None if np.isfinite(scores.r) else "its predictions do not vary",
             }
         )
         for fold in range(len(fold_r)):
@@ -129,9 +131,26 @@ def score_rows(
                     "n_words": int(inside.sum()),
                     **asdict(inside_scores),
                     "penalty": float(fit.penalties[fold, index]),
+                    "components": float(fit.components[fold, index]) or None,
                 }
             )
     return rows, fold_rows
+
+
+def absent_rows(cell: Cell, absent: Mapping[str, str], widths: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Return the rows of `scores` of predictors that could not be fitted: a note in place of numbers."""
+    return [
+        {
+            "predictor": name,
+            "target": cell.target,
+            "language": cell.language,
+            "n_words": len(cell.words),
+            "n_features": widths[name],
+            "ceiling": cell.ceiling,
+            "note": note,
+        }
+        for name, note in absent.items()
+    ]
 
 
 def comparison_rows(cell: Cell, resampled: np.ndarray, config: RatingsConfig) -> list[dict[str, Any]]:

@@ -7,7 +7,14 @@ from enum import StrEnum
 
 from emosae.errors import UserError, unknown_name
 
-__all__ = ["RatingsConfig", "Scaling", "Transform"]
+__all__ = ["Model", "RatingsConfig", "Scaling", "Transform"]
+
+
+class Model(StrEnum):
+    """Which regression predicts the ratings."""
+
+    RIDGE = "ridge"
+    PLS = "pls"
 
 
 class Transform(StrEnum):
@@ -33,11 +40,14 @@ class RatingsConfig:
     trial is in the docstring of `emosae.ratings.study`.
     """
 
+    model: str = Model.RIDGE
+    """Which regression: ridge, or pls (partial least squares). Rater groups are compared by ridge in either case."""
+
     folds: int = 10
     """Outer folds: each word is predicted once, by a model that saw nothing of its group."""
 
     inner_folds: int = 5
-    """Inner folds, on the training words of an outer fold, that choose the penalty."""
+    """Inner folds, on the training words of an outer fold, that choose the penalty or the components."""
 
     penalties: int = 20
     """Number of penalties tried, evenly spaced in the logarithm."""
@@ -47,6 +57,12 @@ class RatingsConfig:
 
     penalty_high: float = 1e4
     """Largest penalty, in the same unit; at 1e4 next to nothing is predicted."""
+
+    components: int = 12
+    """Most components of partial least squares; the inner folds choose how many are used."""
+
+    min_features: int = 3
+    """A set of fewer features gets a row that says so in place of numbers: they would tell of single features."""
 
     transform: str = Transform.NONE
     """What is done to sparse predictors, the SAE features: none, sqrt or log1p. Dense ones stay."""
@@ -77,7 +93,7 @@ class RatingsConfig:
     """Outer folds solved at once; None means one for each processor, at most 4. It changes no number."""
 
     def __post_init__(self) -> None:
-        for name, kind in (("transform", Transform), ("scaling", Scaling)):
+        for name, kind in (("model", Model), ("transform", Transform), ("scaling", Scaling)):
             value = getattr(self, name)
             options = [option.value for option in kind]
             if str(value) not in options:
@@ -87,6 +103,8 @@ class RatingsConfig:
             "folds": 2,
             "inner_folds": 2,
             "penalties": 1,
+            "components": 1,
+            "min_features": 1,
             "bootstrap": 100,
             "group_simulations": 0,
             "min_words": 1,

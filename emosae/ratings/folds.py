@@ -16,7 +16,7 @@ from scipy.sparse.csgraph import connected_components
 
 from emosae.errors import UserError
 
-__all__ = ["assign_folds", "exclude_words", "group_words", "inner_folds", "stem"]
+__all__ = ["assign_folds", "exclude_words", "group_words", "stem"]
 
 log = logging.getLogger(__name__)
 
@@ -190,28 +190,6 @@ def _place_by_language(place: np.ndarray, order: np.ndarray, counts: np.ndarray,
         place[group] = fold
         load[fold] += share[group]
         filled[fold] += counts[group].sum()
-
-
-def inner_folds(groups: np.ndarray, outer: np.ndarray, n_inner: int, seed: int) -> list[np.ndarray]:
-    """Make the inner folds of each outer fold.
-
-    Args:
-        groups: Group of each word [n_words].
-        outer: Outer fold of each word [n_words].
-        n_inner: Inner folds of each outer fold.
-        seed: Seed of the study.
-
-    Returns:
-        For each outer fold, the inner fold of each word, -1 for the words it leaves out.
-    """
-    made = []
-    for fold in range(int(outer.max()) + 1):
-        train = outer != fold
-        inner = np.full(len(outer), -1, dtype=np.int64)
-        derived = int(np.random.SeedSequence([seed, fold]).generate_state(1)[0])
-        inner[train] = assign_folds(groups[train], n_inner, derived)
-        made.append(inner)
-    return made
 
 
 def exclude_words(

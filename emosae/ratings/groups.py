@@ -18,7 +18,9 @@ import scipy.sparse as sp
 from emosae.ratings.comparison import adjust_p
 from emosae.ratings.config import RatingsConfig, Scaling, Transform
 from emosae.ratings.design import Predictor, as_design, transform_features
-from emosae.ratings.folds import LEAST_GROUPS, assign_folds, exclude_words, group_words, inner_folds
+from emosae.ratings.fitting import linked_concepts
+from emosae.ratings.folds import LEAST_GROUPS, assign_folds, exclude_words, group_words
+from emosae.ratings.inner import inner_folds
 from emosae.ratings.nested import nested_ridge
 from emosae.ratings.ridge import SPECTRAL_LIMIT, penalty_grid
 from emosae.ratings.scores import reliability_ceiling
@@ -130,8 +132,7 @@ def study_groups(
     rows: list[dict[str, object]] = []
     if not (found and narrow and config.group_simulations and table.height):
         return _finished(rows)
-    concepts = table["concepticon_id"].to_list() if "concepticon_id" in table.columns else None
-    families = group_words(table["word"].to_list(), table["language"].to_list(), concepts)
+    families = group_words(table["word"].to_list(), table["language"].to_list(), linked_concepts(table))
     stays = exclude_words(table, families, exclude)
     kept, table, families = np.flatnonzero(stays), table.filter(stays), families[stays]
     folds = assign_folds(families, config.folds, config.seed, table["language"].to_list())

@@ -76,7 +76,7 @@ class _Space:
         self.coupling = np.zeros((0, len(block)))
         self.block = slice(0, len(block))  # directions that wait for their products
         self.basis[self.block] = block
-        self._coefficients: np.ndarray | None = None
+        self._spectrum: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
 
     @property
     def exhausted(self) -> bool:
@@ -121,18 +121,18 @@ class _Space:
         self.basis[self.block] = new
         self.projected[self.block, self.last] = self.coupling
         self.projected[self.last, self.block] = self.coupling.T
-        self._coefficients = None
+        self._spectrum = None
 
     def coefficients(self, penalties: np.ndarray) -> np.ndarray:
         """Return the solution in the basis for each penalty: [n_penalties, size, n_targets]."""
-        if self._coefficients is None:
-            if self.size == 0:
-                return np.zeros((len(penalties), 0, self.start.shape[1]))
+        if self.size == 0:
+            return np.zeros((len(penalties), 0, self.start.shape[1]))
+        if self._spectrum is None:
             values, vectors = np.linalg.eigh(self.projected[: self.size, : self.size])
-            right = vectors[: len(self.start)].T @ self.start
-            shifted = np.maximum(values, 0.0)[None, :] + penalties[:, None]
-            self._coefficients = vectors @ (right[None] / shifted[:, :, None])
-        return self._coefficients
+            self._spectrum = np.maximum(values, 0.0), vectors, vectors[: len(self.start)].T @ self.start
+        values, vectors, right = self._spectrum
+        shifted = values[None, :] + penalties[:, None]
+        return np.asarray(vectors @ (right[None] / shifted[:, :, None]))
 
     def residuals(self, penalties: np.ndarray) -> np.ndarray:
         """Return norm((K + penalty) a - y) / norm(y): [n_penalties, n_targets]."""
@@ -144,29 +144,22 @@ class _Space:
 class KrylovSolver:
     """Ridge fits of several training sets, approached step by step."""
 
-    def __init__(self, design: Design, problems: Sequence[Problem], penalties: np.ndarray) -> None:
+    def __init__(self, design: Design, problems: Sequence[Problem]) -> None:
         """Start the spaces.
 
         Args:
             design: The words x columns matrix.
             problems: One training set each.
-            penalties: Absolute penalties [n_penalties], shared by all problems.
         """
         self.design = design
-        self.penalties = penalties
         self.spaces = [_Space(problem) for problem in problems]
-        self.active = list(range(len(problems)))
 
-    def keep(self, which: Sequence[int]) -> None:
-        """Go on with these problems only."""
-        self.active = list(which)
-
-    def advance(self, steps: int) -> bool:
-        """Enlarge each active space by `steps` blocks; False when none can grow."""
+    def advance(self, which: Sequence[int], steps: int) -> None:
+        """Enlarge the space of each of these problems by `steps` blocks."""
         for _ in range(steps):
-            growing = [self.spaces[i] for i in self.active if not self.spaces[i].exhausted]
+            growing = [self.spaces[i] for i in which if not self.spaces[i].exhausted]
             if not growing:
-                return False
+                return
             sizes = [space.block.stop - space.block.start for space in growing]
             words = np.zeros((self.design.shape[0], sum(sizes)))
             edges = np.concatenate([[0], np.cumsum(sizes)])
@@ -181,23 +174,29 @@ class KrylovSolver:
             for space, part in zip(growing, parts, strict=True):
                 train = np.ascontiguousarray(words[space.problem.train, part].T)
                 space.extend(train, words[space.problem.test, part].T)
-        return True
 
-    def residuals(self, problem: int) -> np.ndarray:
+    def exhausted(self, problem: int) -> bool:
+        """Tell whether the space of a problem cannot grow: the projected problem is the problem."""
+        return self.spaces[problem].exhausted
+
+    def residuals(self, problem: int, penalties: np.ndarray) -> np.ndarray:
         """Return the relative residual of each penalty and target of a problem: [n_penalties, n_targets]."""
-        return self.spaces[problem].residuals(self.penalties)
+        return self.spaces[problem].residuals(penalties)
 
-    def predictions(self, problem: int) -> np.ndarray:
-        """Return the held-out predictions of a problem: [n_penalties, n_test, n_targets]."""
+    def predictions(
+        self, problem: int, penalties: np.ndarray, rows: np.ndarray | slice = slice(None)
+    ) -> np.ndarray:
+        """Return the predictions of some of a problem's held-out words: [n_penalties, n_rows, n_targets]."""
         space = self.spaces[problem]
-        fitted = space.heldout[: space.size].T @ space.coefficients(self.penalties)
+        fitted = space.heldout[: space.size, rows].T @ space.coefficients(penalties)
         return space.problem.unscaled(fitted)
 
-    def weights(self, problem: int, chosen: np.ndarray) -> np.ndarray:
-        """Return the weights on the columns of X, target t at penalty `chosen[t]`: [p, n_targets]."""
+    def weights(self, problem: int, penalties: np.ndarray) -> np.ndarray:
+        """Return the weights on the columns of X, target t at `penalties[t]`: [p, n_targets]."""
         space = self.spaces[problem]
-        picked = space.coefficients(self.penalties)[chosen, :, np.arange(len(chosen))]
-        words = np.zeros((self.design.shape[0], len(chosen)))
+        targets = np.arange(len(penalties))
+        picked = space.coefficients(penalties)[targets, :, targets]
+        words = np.zeros((self.design.shape[0], len(penalties)))
         words[space.problem.train] = (picked @ space.basis[: space.size]).T
         weights = self.design.left(words) * space.problem.norms
         return weights if space.problem.scale is None else weights * (space.problem.scale**2)[:, None]

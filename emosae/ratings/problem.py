@@ -11,7 +11,7 @@ import numpy as np
 from emosae.ratings.config import Scaling
 from emosae.ratings.design import Design, column_scale
 
-__all__ = ["PathSolver", "Problem", "make_problems"]
+__all__ = ["OuterFit", "PathSolver", "Problem", "make_problems"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,28 +40,61 @@ class Problem:
     mean: np.ndarray
     variance: float
 
+    def intercepts(self, weights: np.ndarray, design: Design) -> np.ndarray:
+        """Return the intercepts that go with weights on the columns as they were given, [n_targets]."""
+        mean = self.mean + getattr(design, "offset", 0.0)  # a dense design holds deviations from it
+        return np.asarray(self.means - mean @ weights.astype(np.float64))
+
     def unscaled(self, fitted: np.ndarray) -> np.ndarray:
         """Turn predictions of the unit-length targets into ratings."""
         return fitted * self.norms + self.means
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OuterFit:
+    """What one outer fold gives.
+
+    Attributes:
+        test: Rows of the words left out.
+        predicted: Their predictions [n_test, n_targets].
+        penalties: Absolute penalty of each target; NaN where the regression has none.
+        relative: The same in units of the variance of a row.
+        components: Number of components of each target; 0 where the regression has none.
+        weights: On the columns as they were given, [n_columns, n_targets] float32.
+        intercepts: [n_targets]; they go with these weights.
+    """
+
+    test: np.ndarray
+    predicted: np.ndarray
+    penalties: np.ndarray
+    relative: np.ndarray
+    components: np.ndarray
+    weights: np.ndarray
+    intercepts: np.ndarray
+
+
 class PathSolver(Protocol):
-    """Ridge fits of several training sets at several penalties, exact or approached."""
+    """Ridge fits of several training sets at any penalties, exact or approached.
 
-    def keep(self, which: Sequence[int]) -> None:
-        """Go on with these problems only."""
+    Different problems may be advanced at the same time by different threads.
+    """
 
-    def advance(self, steps: int) -> bool:
-        """Come nearer to the solution; False when it is reached."""
+    def advance(self, which: Sequence[int], steps: int) -> None:
+        """Come nearer to the solution of these problems."""
 
-    def residuals(self, problem: int) -> np.ndarray:
+    def exhausted(self, problem: int) -> bool:
+        """Tell whether a problem is solved at every penalty, so that it cannot be advanced."""
+
+    def residuals(self, problem: int, penalties: np.ndarray) -> np.ndarray:
         """Return the relative residual of each penalty and target: [n_penalties, n_targets]."""
 
-    def predictions(self, problem: int) -> np.ndarray:
-        """Return the held-out predictions: [n_penalties, n_test, n_targets]."""
+    def predictions(
+        self, problem: int, penalties: np.ndarray, rows: np.ndarray | slice = slice(None)
+    ) -> np.ndarray:
+        """Return the predictions of some of the held-out words: [n_penalties, n_rows, n_targets]."""
 
-    def weights(self, problem: int, chosen: np.ndarray) -> np.ndarray:
-        """Return the weights, target t at penalty `chosen[t]`: [p, n_targets]."""
+    def weights(self, problem: int, penalties: np.ndarray) -> np.ndarray:
+        """Return the weights, target t at `penalties[t]`: [p, n_targets]."""
 
 
 def make_problems(

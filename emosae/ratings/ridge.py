@@ -7,8 +7,9 @@ targets: an eigendecomposition where words or columns are few (exact), block Lan
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -23,7 +24,9 @@ from emosae.ratings.spectral import Gram, SpectralSolver, dense_if_narrow, total
 __all__ = [
     "MAX_STEPS",
     "SPECTRAL_LIMIT",
+    "Advance",
     "RidgePath",
+    "advance_together",
     "checked_ratings",
     "make_solver",
     "penalty_grid",
@@ -38,6 +41,10 @@ SPECTRAL_LIMIT = 1024
 
 MAX_STEPS = 1500
 """Lanczos steps after which a fit that has not settled is given up with a warning."""
+
+
+Advance: TypeAlias = Callable[[PathSolver, Sequence[int], int], None]
+"""Advances some problems of a solver by some steps."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,28 +106,53 @@ def checked_ratings(y: np.ndarray, n_words: int) -> np.ndarray:
     return ratings
 
 
-def make_solver(
-    design: Design, problems: Sequence[Problem], penalties: np.ndarray, gram: Gram | None
-) -> PathSolver:
+def make_solver(design: Design, problems: Sequence[Problem], gram: Gram | None) -> PathSolver:
     """Return the exact solver where the design's products are at hand, the iterative one otherwise."""
     if gram is None:
-        return KrylovSolver(design, problems, penalties)
-    return SpectralSolver(design, problems, penalties, gram)
+        return KrylovSolver(design, problems)
+    return SpectralSolver(design, problems, gram)
 
 
-def settle(solver: PathSolver, problem: int, wanted: np.ndarray, tolerance: float) -> None:
-    """Advance a problem until its `wanted` fits [n_penalties, n_targets] bool are within `tolerance`."""
-    solver.keep([problem])
-    steps = 0
-    while (solver.residuals(problem)[wanted] > tolerance).any():
-        stride = max(5, steps // 6)
-        if not solver.advance(stride):
-            return  # the space is exhausted: the projected problem is the problem
-        steps += stride
-        if steps > MAX_STEPS:
-            left = float(solver.residuals(problem)[wanted].max())
-            log.warning("ridge stopped after %d steps at a relative residual of %.1e", steps, left)
+def advance_together(solver: PathSolver, which: Sequence[int], steps: int) -> None:
+    """Advance these problems in this thread."""
+    solver.advance(which, steps)
+
+
+def settle(
+    solver: PathSolver,
+    penalties: Sequence[np.ndarray],
+    tolerance: float,
+    wanted: np.ndarray | None = None,
+    advance: Advance = advance_together,
+) -> None:
+    """Advance every problem until its fits are within `tolerance`.
+
+    Args:
+        solver: The problems.
+        penalties: Penalties of each problem [n_penalties].
+        tolerance: Largest relative residual.
+        wanted: Which fits matter, [n_penalties, n_targets] bool, alike in all problems; None means all.
+        advance: Advances some of the problems by some steps.
+    """
+    going, steps = list(range(len(penalties))), 0
+    while True:
+        left = {}
+        for problem in going:
+            residual = solver.residuals(problem, penalties[problem])
+            worst = residual.max() if wanted is None else residual[wanted].max(initial=0.0)
+            if worst > tolerance and not solver.exhausted(problem):
+                left[problem] = float(worst)  # an exhausted space is the whole problem
+        going = list(left)
+        if not going:
             return
+        if steps > MAX_STEPS:
+            log.warning(
+                "ridge stopped after %d steps at a relative residual of %.1e", steps, max(left.values())
+            )
+            return
+        stride = max(5, steps // 6)
+        advance(solver, going, stride)
+        steps += stride
 
 
 def ridge_path(
@@ -165,11 +197,12 @@ def ridge_path(
     design = dense_if_narrow(design, SPECTRAL_LIMIT)
     everything, nothing = np.arange(design.shape[0]), np.arange(0)
     problems = make_problems(design, ratings, [(everything, nothing)], scaling)
-    solver = make_solver(design, problems, grid, total_gram(design, SPECTRAL_LIMIT, scaling))
+    solver = make_solver(design, problems, total_gram(design, SPECTRAL_LIMIT, scaling))
     # Many small products: threads that wait for each other would cost more than they save.
     with threadpool_limits(1, user_api="blas"):
-        settle(solver, 0, np.ones((len(grid), ratings.shape[1]), dtype=bool), tolerance)
-    weights = np.stack([solver.weights(0, np.full(ratings.shape[1], i)) for i in range(len(grid))])
-    mean = problems[0].mean + (design.offset if hasattr(design, "offset") else 0.0)
-    intercepts = problems[0].means - np.einsum("p,lpt->lt", mean, weights)
-    return RidgePath(penalties=grid, weights=weights, intercepts=intercepts, residuals=solver.residuals(0))
+        settle(solver, [grid], tolerance)
+    weights = np.stack([solver.weights(0, np.full(ratings.shape[1], penalty)) for penalty in grid])
+    intercepts = np.stack([problems[0].intercepts(each, design) for each in weights])
+    return RidgePath(
+        penalties=grid, weights=weights, intercepts=intercepts, residuals=solver.residuals(0, grid)
+    )

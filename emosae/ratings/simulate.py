@@ -105,11 +105,11 @@ def refit(
             problems = make_problems(design, ratings, sets, Scaling(config.scaling))
             grid, place = np.unique(penalties[fold], return_inverse=True)
             chosen = place[which]
-            solver = make_solver(design, problems, grid, gram)
+            solver = make_solver(design, problems, gram)
             wanted = np.zeros((len(grid), ratings.shape[1]), dtype=bool)
             wanted[chosen, np.arange(len(chosen))] = True
-            settle(solver, 0, wanted, config.tolerance)
-            predicted[sets[0][1]] = solver.predictions(0)[chosen, :, np.arange(len(chosen))].T
+            settle(solver, [grid], config.tolerance, wanted)
+            predicted[sets[0][1]] = solver.predictions(0, grid)[chosen, :, np.arange(len(chosen))].T
     return predicted
 
 

@@ -60,39 +60,51 @@ def dense_if_narrow(design: Design, limit: int) -> Design:
     return DenseDesign.centred(_dense(design.rows(np.arange(design.shape[0]))))
 
 
-class SpectralSolver:
-    """Exact ridge fits of several training sets; a problem is solved when it is first asked for."""
+@dataclass(frozen=True, slots=True)
+class _Spectrum:
+    """A problem's eigenvalues, eigenvectors and the targets in them."""
 
-    def __init__(
-        self, design: Design, problems: Sequence[Problem], penalties: np.ndarray, gram: Gram
-    ) -> None:
+    values: np.ndarray
+    vectors: np.ndarray
+    right: np.ndarray
+
+    def path(self, penalties: np.ndarray) -> np.ndarray:
+        """Return the solution at each penalty: [n_penalties, n, n_targets]."""
+        shifted = self.values[None, :] + penalties[:, None]
+        return np.asarray(self.vectors @ (self.right[None] / shifted[:, :, None]))
+
+
+class SpectralSolver:
+    """Exact ridge fits of several training sets; a problem is decomposed when it is first asked for."""
+
+    def __init__(self, design: Design, problems: Sequence[Problem], gram: Gram) -> None:
         """Take the problems; nothing is computed yet.
 
         Args:
             design: The words x columns matrix.
             problems: One training set each.
-            penalties: Absolute penalties [n_penalties].
             gram: Products of the whole design (`total_gram`).
         """
         self.design = design
         self.problems = problems
-        self.penalties = penalties
         self.gram = gram
-        self._solved: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._spectra: dict[int, _Spectrum] = {}
 
-    def keep(self, which: Sequence[int]) -> None:
-        """Do nothing: what is not asked for is not computed."""
+    def advance(self, which: Sequence[int], steps: int) -> None:
+        """Decompose these problems."""
+        for problem in which:
+            self._spectrum(problem)
 
-    def advance(self, steps: int) -> bool:
-        """Return False: the solution is exact."""
-        return False
+    def exhausted(self, problem: int) -> bool:
+        """Tell whether the problem is decomposed."""
+        return problem in self._spectra
 
-    def residuals(self, problem: int) -> np.ndarray:
+    def residuals(self, problem: int, penalties: np.ndarray) -> np.ndarray:
         """Return zeros: [n_penalties, n_targets]."""
-        return np.zeros((len(self.penalties), self.problems[problem].targets.shape[1]))
+        return np.zeros((len(penalties), self.problems[problem].targets.shape[1]))
 
-    def _by_columns(self, problem: Problem) -> tuple[np.ndarray, np.ndarray]:
-        """Weights on the scaled columns and held-out products, from the p x p Gram matrix."""
+    def _by_columns(self, problem: Problem) -> _Spectrum:
+        """Decompose the p x p Gram matrix of the scaled columns."""
         assert isinstance(self.design, DenseDesign)
         x = self.design.matrix
         n = len(problem.train)
@@ -101,46 +113,51 @@ class SpectralSolver:
             x[problem.train].T @ x[problem.train] if len(rest) > n else self.gram.matrix - x[rest].T @ x[rest]
         )
         gram -= n * np.outer(problem.mean, problem.mean)
-        scale = np.ones(x.shape[1]) if problem.scale is None else problem.scale
+        scale = self._scale(problem)
         gram *= scale[:, None] * scale
         values, vectors = np.linalg.eigh(gram)
         padded = np.zeros((len(x), problem.targets.shape[1]))
         padded[problem.train] = problem.targets
-        right = vectors.T @ (scale[:, None] * (x.T @ padded))
-        path = right[None] / (np.maximum(values, 0.0)[None, :] + self.penalties[:, None])[:, :, None]
-        weights = scale[None, :, None] * (vectors @ path)
-        return weights, (x[problem.test] - problem.mean) @ weights
+        return _Spectrum(np.maximum(values, 0.0), vectors, vectors.T @ (scale[:, None] * (x.T @ padded)))
 
-    def _by_words(self, problem: Problem) -> tuple[np.ndarray, np.ndarray]:
-        """Weights in the space of words and held-out products, from the n x n kernel."""
+    def _by_words(self, problem: Problem) -> _Spectrum:
+        """Decompose the n x n kernel of the training words."""
         kernel = self.gram.matrix[np.ix_(problem.train, problem.train)]
-        cross = self.gram.matrix[np.ix_(problem.test, problem.train)]
         mean = kernel.mean(axis=0)
-        total = mean.mean()
-        kernel = kernel - mean - mean[:, None] + total
-        cross = cross - mean  # the new words' own mean would meet weights that sum to 0
+        kernel = kernel - mean - mean[:, None] + mean.mean()
         values, vectors = np.linalg.eigh(kernel)
-        right = vectors.T @ problem.targets
-        path = right[None] / (np.maximum(values, 0.0)[None, :] + self.penalties[:, None])[:, :, None]
-        words = vectors @ path
-        return words, cross @ words
+        return _Spectrum(np.maximum(values, 0.0), vectors, vectors.T @ problem.targets)
 
-    def _solve(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        if index not in self._solved:
-            solve = self._by_columns if self.gram.by_columns else self._by_words
-            self._solved[index] = solve(self.problems[index])
-        return self._solved[index]
+    def _scale(self, problem: Problem) -> np.ndarray:
+        return np.ones(self.design.shape[1]) if problem.scale is None else problem.scale
 
-    def predictions(self, problem: int) -> np.ndarray:
-        """Return the held-out predictions of a problem: [n_penalties, n_test, n_targets]."""
-        return self.problems[problem].unscaled(self._solve(problem)[1])
+    def _spectrum(self, index: int) -> _Spectrum:
+        if index not in self._spectra:
+            decompose = self._by_columns if self.gram.by_columns else self._by_words
+            self._spectra[index] = decompose(self.problems[index])
+        return self._spectra[index]
 
-    def weights(self, problem: int, chosen: np.ndarray) -> np.ndarray:
-        """Return the weights on the columns of X, target t at penalty `chosen[t]`: [p, n_targets]."""
-        this = self.problems[problem]
-        picked = self._solve(problem)[0][chosen, :, np.arange(len(chosen))].T
+    def predictions(
+        self, problem: int, penalties: np.ndarray, rows: np.ndarray | slice = slice(None)
+    ) -> np.ndarray:
+        """Return the predictions of some of a problem's held-out words: [n_penalties, n_rows, n_targets]."""
+        this, path = self.problems[problem], self._spectrum(problem).path(penalties)
+        test = this.test[rows]
         if self.gram.by_columns:
-            return picked * this.norms
-        words = np.zeros((self.design.shape[0], len(chosen)))
+            assert isinstance(self.design, DenseDesign)
+            weights = self._scale(this)[None, :, None] * path
+            return this.unscaled((self.design.matrix[test] - this.mean) @ weights)
+        cross = self.gram.matrix[np.ix_(test, this.train)]
+        # the new words' own mean would meet weights that sum to 0
+        mean = self.gram.matrix[np.ix_(this.train, this.train)].mean(axis=0)
+        return this.unscaled((cross - mean) @ path)
+
+    def weights(self, problem: int, penalties: np.ndarray) -> np.ndarray:
+        """Return the weights on the columns of X, target t at `penalties[t]`: [p, n_targets]."""
+        this, targets = self.problems[problem], np.arange(len(penalties))
+        picked = self._spectrum(problem).path(penalties)[targets, :, targets].T
+        if self.gram.by_columns:
+            return self._scale(this)[:, None] * picked * this.norms
+        words = np.zeros((self.design.shape[0], len(penalties)))
         words[this.train] = picked
         return self.design.left(words) * this.norms  # columns are unscaled here

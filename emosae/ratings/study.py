@@ -28,14 +28,14 @@ import polars as pl
 import scipy.sparse as sp
 
 from emosae.errors import UserError, unknown_name
-from emosae.ratings.cells import Cell, comparison_rows, prediction_table, score_rows
+from emosae.ratings.cells import Cell, absent_rows, comparison_rows, prediction_table, score_rows
 from emosae.ratings.comparison import adjust_p
-from emosae.ratings.config import RatingsConfig, Scaling, Transform
-from emosae.ratings.design import Predictor, transform_features
-from emosae.ratings.folds import LEAST_GROUPS, assign_folds, exclude_words, group_words, inner_folds
+from emosae.ratings.config import RatingsConfig
+from emosae.ratings.design import Predictor
+from emosae.ratings.fitting import LanguageFit, fit_language, linked_concepts
+from emosae.ratings.folds import LEAST_GROUPS, assign_folds, exclude_words, group_words
 from emosae.ratings.groups import GROUPS
-from emosae.ratings.nested import NestedRidge, nested_ridge
-from emosae.ratings.ridge import penalty_grid
+from emosae.ratings.inner import inner_folds
 from emosae.ratings.scores import reliability_ceiling
 from emosae.ratings.tables import (
     COMPARISONS,
@@ -46,6 +46,7 @@ from emosae.ratings.tables import (
     errors_of,
     weight_table,
 )
+from emosae.ratings.transfer import TRANSFER, transfer_table
 
 __all__ = ["RatingsResult", "study_ratings"]
 
@@ -59,8 +60,9 @@ class RatingsResult:
     Attributes:
         scores: A row for each predictor, target and language: correlations within folds, the interval of r
             over words (widened for folds that share their words, `scores.overlap_factor`), R2 against the
-            training mean, RMSE, r as the mean of the folds', the median penalty, the reliability ceiling and
-            r divided by it.
+            training mean, RMSE, r as the mean of the folds', the median penalty or number of components, the
+            reliability ceiling and r divided by it. A predictor that could not be fitted (a set of too few
+            features, say) has a `note` in place of numbers.
         folds: The same scores inside each outer fold.
         predictions: A row for each word, target and predictor: rating, held-out prediction, outer fold.
         comparisons: A row for each pair of predictors and test (`corrected_t` on the folds' r, or
@@ -69,6 +71,8 @@ class RatingsResult:
         weights: Signed weights of the sparse predictors' features, most important first.
         config: The configuration, as plain values.
         n_excluded: Words that left because they, or words of their family, chose the features.
+        transfer: Every predictor trained in each language and tested in each (`emosae.ratings.transfer`); empty
+            for one language.
         groups: Groups of raters compared (`emosae.ratings.study_groups`); empty where the ratings give none.
     """
 
@@ -79,6 +83,9 @@ class RatingsResult:
     weights: pl.DataFrame
     config: dict[str, Any]
     n_excluded: int
+    transfer: pl.DataFrame = field(
+        default_factory=lambda: pl.DataFrame(schema={**TRANSFER, "p_adjusted": pl.Float64})
+    )
     groups: pl.DataFrame = field(
         default_factory=lambda: pl.DataFrame(schema={**GROUPS, "p_adjusted": pl.Float64})
     )
@@ -151,16 +158,18 @@ def study_ratings(
     exclude: pl.DataFrame | Iterable[str] = (),
     features: Mapping[str, Sequence[int] | np.ndarray] | None = None,
 ) -> RatingsResult:
-    """Predict ratings from each predictor by nested cross-validated ridge, and compare the predictors.
+    """Predict ratings from each predictor by nested cross-validation, and compare the predictors.
 
-    Every predictor sees the same words in the same folds; languages are studied apart. Subsets of the
-    features (emotion space, control) are predictors of their own: `csr[:, columns]`.
+    Every predictor sees the same words in the same folds; languages are studied apart, and then each language's
+    models are tried on the others' words. Subsets of the features (emotion space, control) are predictors of
+    their own: `csr[:, columns]`; one of fewer than `config.min_features` columns gets a note instead of numbers.
 
     Args:
         predictors: For each name a matrix with a row for each row of `table`; sparse ones are SAE features,
-            to which `config.transform` applies, dense ones are baselines.
+            to which `config.transform` applies, dense ones are baselines. A dense one that is NaN on every
+            word of a language is not given there.
         table: Rated words: `word`, `language`, the targets, and where known `<target>_sd`, `<target>_n` and
-            `concepticon_id`.
+            `concepticon_id`, or `translation`, a mark that words share which translate each other.
         targets: Columns to predict.
         config: Folds, penalties, intervals; None means the defaults.
         exclude: Words that chose the features, as words or as a table with `word` and perhaps `language`;
@@ -169,7 +178,7 @@ def study_ratings(
             means every sparse predictor, its columns numbered from 0.
 
     Returns:
-        Scores, predictions, comparisons and weights.
+        Scores, predictions, comparisons, weights and transfer between languages.
 
     Raises:
         UserError: Shapes differ; a rating is missing or a target constant; a language has too few words.
@@ -177,8 +186,7 @@ def study_ratings(
     config = config or RatingsConfig()
     check_table(table, targets)
     numbers = _check_predictors(predictors, table, features)
-    concepts = table["concepticon_id"].to_list() if "concepticon_id" in table.columns else None
-    groups = group_words(table["word"].to_list(), table["language"].to_list(), concepts)
+    groups = group_words(table["word"].to_list(), table["language"].to_list(), linked_concepts(table))
     stays = exclude_words(table, groups, exclude)
     n_excluded = int((~stays).sum())
     if n_excluded:
@@ -191,50 +199,39 @@ def study_ratings(
     table = table.with_columns(pl.col(list(targets)).cast(pl.Float64))
     _check_languages(table, groups, targets, config)
     folds = assign_folds(groups, config.folds, config.seed, table["language"].to_list())
-    grid = penalty_grid(config.penalty_low, config.penalty_high, config.penalties)
 
     scores, fold_rows, comparisons, predictions, weights = [], [], [], [], []
+    studied: list[LanguageFit] = []
     for language in table["language"].unique(maintain_order=True).to_list():
         inside = np.flatnonzero((table["language"] == language).to_numpy())
-        part, outer = table[inside], folds[inside]
-        ratings = part.select(targets).to_numpy()
-        inner = inner_folds(groups[inside], outer, config.inner_folds, config.seed)
-        fits: dict[str, NestedRidge] = {}
-        for name, x in predictors.items():
-            rows = x[kept[inside]]
-            if sp.issparse(x):
-                rows = transform_features(rows, Transform(config.transform), name)
-            fits[name] = nested_ridge(
-                rows,
-                ratings,
-                outer,
-                inner,
-                grid,
-                scaling=Scaling(config.scaling),
-                tolerance=config.tolerance,
-                workers=config.workers,
-                name=name,
+        outer, families = folds[inside], groups[inside]
+        inner = inner_folds(families, outer, config.inner_folds, config.seed)
+        own = fit_language(predictors, table[inside], kept[inside], families, outer, inner, targets, config)
+        if not own.fits:
+            reasons = "; ".join(f"{name}: {why}" for name, why in own.absent.items())
+            raise UserError(
+                f"Language {language!r} must have at least one predictor that can be fitted, got none ({reasons}). "
+                "Give the SAE features, at least."
             )
-            log.info("ratings of %d %s words predicted from %s", len(inside), language, name)
-            if name in numbers:
-                weights.append(
-                    weight_table(
-                        fits[name], numbers[name], predictor=name, language=language, targets=targets
-                    )
-                )
+        studied.append(own)
+        weights += [
+            weight_table(fit, numbers[name], predictor=name, language=language, targets=targets)
+            for name, fit in own.fits.items()
+            if name in numbers
+        ]
         for index, target in enumerate(targets):
             cell = Cell(
                 language,
                 target,
-                part["word"].to_list(),
-                ratings[:, index],
+                own.table["word"].to_list(),
+                own.ratings[:, index],
                 outer,
-                {name: fit.predicted[:, index] for name, fit in fits.items()},
-                reliability_ceiling(ratings[:, index], *errors_of(part, target)),
+                {name: fit.predicted[:, index] for name, fit in own.fits.items()},
+                reliability_ceiling(own.ratings[:, index], *errors_of(own.table, target)),
             )
             resampled = cell.resample(config.bootstrap, config.seed)
-            rows_of_cell, rows_of_folds = score_rows(cell, fits, index, resampled, config.confidence)
-            scores += rows_of_cell
+            rows_of_cell, rows_of_folds = score_rows(cell, own.fits, index, resampled, config.confidence)
+            scores += [*rows_of_cell, *absent_rows(cell, own.absent, own.widths)]
             fold_rows += rows_of_folds
             comparisons += comparison_rows(cell, resampled, config)
             predictions.append(prediction_table(cell))
@@ -249,4 +246,5 @@ def study_ratings(
         weights=pl.concat(weights) if weights else pl.DataFrame(schema=WEIGHTS),
         config=asdict(config),
         n_excluded=n_excluded,
+        transfer=transfer_table(studied, predictors, targets, config),
     )

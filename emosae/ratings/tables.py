@@ -39,8 +39,10 @@ SCORES: dict[str, type[pl.DataType]] = {
     "r_folds": pl.Float64,
     "penalty": pl.Float64,
     "penalty_relative": pl.Float64,
+    "components": pl.Float64,
     "ceiling": pl.Float64,
     "r_disattenuated": pl.Float64,
+    "note": pl.String,
 }
 FOLDS: dict[str, type[pl.DataType]] = {
     "predictor": pl.String,
@@ -53,6 +55,7 @@ FOLDS: dict[str, type[pl.DataType]] = {
     "r2": pl.Float64,
     "rmse": pl.Float64,
     "penalty": pl.Float64,
+    "components": pl.Float64,
 }
 PREDICTIONS: dict[str, type[pl.DataType]] = {
     "word": pl.String,
@@ -164,8 +167,7 @@ def weight_table(
         targets: Names of the targets, in the order of the fit.
 
     Returns:
-        `WEIGHTS`: `weight` is the mean over folds, in rating units per unit of the feature; `spread` its
-            standard
+        `WEIGHTS`: `weight` is the mean over folds, in rating units per unit of the feature; `spread` its standard
         deviation over folds and `stability` the share of folds with the sign of the mean (folds share most of
         their words, so neither is a test); `importance` is weight times the feature's standard deviation over
         words, by whose size `rank` counts from 1. Features of weight 0 are left out.

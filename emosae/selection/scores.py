@@ -175,7 +175,8 @@ def _score_concept(
     column, hit_weight = columns.columns[hits], weight[columns.words[hits]]
     below = negatives_before[columns.tie_start[hits]] - column_start[column] + inactive_negative[column]
     tied = negatives_before[columns.tie_end[hits]] - negatives_before[columns.tie_start[hits]]
-    won = np.bincount(column, hit_weight * (below + 0.5 * tied), minlength=k)
+    # of nothing, bincount makes whole numbers whatever the weights are
+    won = np.bincount(column, hit_weight * (below + 0.5 * tied), minlength=k).astype(np.float64)
     active_weight = np.bincount(column, hit_weight, minlength=k)
     # A member at zero ties with every non-member at zero.
     won += (total_weight - active_weight) * 0.5 * inactive_negative

@@ -4,30 +4,25 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 from scipy import sparse
-from scipy.stats import rankdata
 
+from emosae.selection.agreement import (
+    chance_jaccard,
+    concept_agreement,
+    jaccard,
+    on_and_off,
+    rank_agreement,
+)
 from emosae.selection.config import SelectionConfig
 from emosae.selection.membership import check_features, read_membership
 from emosae.selection.scores import FeatureScores, score_features
 from emosae.selection.sets import feature_sets
 from emosae.selection.tables import column_statistics, score_tables
 
-if TYPE_CHECKING:
-    from jaxtyping import Float, Int
-
-__all__ = [
-    "FRACTIONS",
-    "STABILITY_SCHEMA",
-    "chance_jaccard",
-    "jaccard",
-    "split_half_stability",
-    "split_words",
-]
+__all__ = ["FRACTIONS", "STABILITY_SCHEMA", "split_half_stability", "split_words"]
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +31,7 @@ FRACTIONS = (0.25, 0.5, 0.75, 1.0)
 
 STABILITY_SCHEMA = {
     "set": pl.String,
+    "concept": pl.String,
     "fraction": pl.Float64,
     "n_words": pl.Float64,
     "n_features": pl.Float64,
@@ -80,16 +76,18 @@ def split_half_stability(
         seed: Seed of the halves.
 
     Returns:
-        A row for each set (see `feature_sets`) and fraction: n_words (mean number of words of a concept in a
-        half), n_features (mean size of the set), jaccard (features in both halves' sets over features in
-        either) with its standard deviation over splits, jaccard_chance (that of random sets of these sizes
-        among the features that fire), jaccard_concepts (the mean over concepts of the agreement of their own
-        features) beside jaccard_mismatched (that of one concept in one half with another concept in the other
+        A row for each set (see `feature_sets`) and fraction, in which `concept` is null: n_words (mean number of
+        words of a concept in a half), n_features (mean size of the set), jaccard (features in both halves' sets
+        over features in either) with its standard deviation over splits, jaccard_chance (that of random sets of
+        these sizes among the features that fire), jaccard_concepts (the mean over concepts of the agreement of
+        their own features) beside jaccard_mismatched (that of one concept in one half with another concept in the other
         half: what features that fire for many concepts bring), and for the sets of one language
         rank_correlation (Spearman's rho of the AUROC of all features that fire in either half, mean over
         concepts) with its standard deviation, beside rank_mismatched (likewise of different concepts; above
         zero because AUROC follows a feature's density too); n_splits. Null
-        where nothing was selected. Empty where a concept has fewer than two words with features, or
+        where nothing was selected. Below them a row for each language, concept and fraction: the same numbers of that
+        one concept's words and features, `set` the language; rank_mismatched is then with the other concepts, and
+        jaccard_concepts is null. Empty where a concept has fewer than two words with features, or
         where there is one concept and no neutral words to tell it from.
     """
     config = config or SelectionConfig()
@@ -174,6 +172,7 @@ class _Half:
         self.scores: dict[str, FeatureScores] = {}
         self.live: dict[str, np.ndarray] = {}
         self.n_words: dict[str, float] = {}
+        self.n_members: dict[str, dict[str, int]] = {}
         tables = []
         concepts = list(dict.fromkeys(words["concept"]))
         for language, (lists, aside) in orders.items():
@@ -193,7 +192,9 @@ class _Half:
             tables.append(table.filter("selected"))
             self.scores[language] = scored
             self.live[language] = scored.features
-            self.n_words[language] = float((membership.weights > 0).sum(axis=0).mean())
+            members = (membership.weights > 0).sum(axis=0)
+            self.n_words[language] = float(members.mean())
+            self.n_members[language] = dict(zip(present, members.tolist(), strict=True))
         self.sets = feature_sets(pl.concat(tables), list(orders))
 
 
@@ -208,15 +209,14 @@ def _agreement(
         language = name if name in languages else None
         own = np.union1d(one.live[language], other.live[language]) if language else live
         left, right = (np.unique(side["feature"].to_numpy()) for side in (a, b))
-        matched, mismatched = _by_concept(a, b, concepts)
-        rho, rho_other = (
-            rank_agreement(one.scores[language], other.scores[language])
-            if language
-            else (float("nan"), float("nan"))
-        )
+        square = concept_agreement(a, b, concepts)
+        matched, mismatched = on_and_off(square)
+        rho = rank_agreement(one.scores[language], other.scores[language]) if language else None
+        rank, rank_other = (float("nan"), float("nan")) if rho is None else on_and_off(rho)
         rows.append(
             {
                 "set": name,
+                "concept": None,
                 "fraction": fraction,
                 "n_words": float(np.mean([half.n_words[w] for half in (one, other) for w in languages]))
                 if language is None
@@ -226,18 +226,60 @@ def _agreement(
                 "jaccard_chance": chance_jaccard(len(left), len(right), len(own)),
                 "jaccard_concepts": matched,
                 "jaccard_mismatched": mismatched,
-                "rank_correlation": rho,
-                "rank_mismatched": rho_other,
+                "rank_correlation": rank,
+                "rank_mismatched": rank_other,
+            }
+        )
+        if language:
+            rows += _by_concept((one, other), (a, b), (square, rho), concepts, language, fraction, len(own))
+    return rows
+
+
+def _by_concept(
+    halves: tuple[_Half, _Half],
+    sides: tuple[pl.DataFrame, pl.DataFrame],
+    squares: tuple[np.ndarray, np.ndarray | None],
+    concepts: list[str],
+    language: str,
+    fraction: float,
+    n_live: int,
+) -> list[dict[str, object]]:
+    """Give the agreement of each concept's own features and scores in one language."""
+    rows: list[dict[str, object]] = []
+    square, rho = squares
+    for at, concept in enumerate(concepts):
+        sizes = [side.filter(pl.col("concept") == concept).height for side in sides]
+        rest = np.arange(len(concepts)) != at
+        crossed = np.concatenate([square[at, rest], square[rest, at]])
+        ranks = np.empty(0) if rho is None else np.concatenate([rho[at, rest], rho[rest, at]])
+        rows.append(
+            {
+                "set": language,
+                "concept": concept,
+                "fraction": fraction,
+                "n_words": sum(half.n_members[language].get(concept, 0) for half in halves) / 2,
+                "n_features": sum(sizes) / 2,
+                "jaccard": float(square[at, at]),
+                "jaccard_chance": chance_jaccard(*sizes, n_live),
+                "jaccard_concepts": float("nan"),
+                "jaccard_mismatched": _mean(crossed),
+                "rank_correlation": float("nan") if rho is None else float(rho[at, at]),
+                "rank_mismatched": _mean(ranks),
             }
         )
     return rows
 
 
+def _mean(values: np.ndarray) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
 def _summary(rows: list[dict[str, object]]) -> pl.DataFrame:
-    table = pl.DataFrame(rows).with_columns(pl.col(pl.Float64).fill_nan(None))
-    mean = [name for name in table.columns if name not in {"set", "fraction"}]
+    table = pl.DataFrame(rows, infer_schema_length=None).with_columns(pl.col(pl.Float64).fill_nan(None))
+    mean = [name for name in table.columns if name not in {"set", "concept", "fraction"}]
     return (
-        table.group_by("set", "fraction", maintain_order=True)
+        table.group_by("set", "concept", "fraction", maintain_order=True)
         .agg(
             *(pl.col(name).mean() for name in mean),
             pl.col("jaccard").std().alias("jaccard_sd"),
@@ -245,79 +287,6 @@ def _summary(rows: list[dict[str, object]]) -> pl.DataFrame:
             pl.len().cast(pl.Int64).alias("n_splits"),
         )
         .select(*STABILITY_SCHEMA)
+        .sort(pl.col("concept").is_not_null(), maintain_order=True)
         .cast(STABILITY_SCHEMA)  # type: ignore[arg-type]
     )
-
-
-def jaccard(a: Int[np.ndarray, " n"], b: Int[np.ndarray, " m"]) -> float:
-    """Return the share of the features in either set that are in both; NaN where both are empty.
-
-    Example:
-        >>> jaccard(np.array([1, 2, 3]), np.array([2, 3, 4, 5]))
-        0.4
-    """
-    both, either = len(np.intersect1d(a, b)), len(np.union1d(a, b))
-    return both / either if either else float("nan")
-
-
-def chance_jaccard(a: int, b: int, n: int) -> float:
-    """Return the Jaccard index of two random sets of these sizes among `n` features, at their mean overlap.
-
-    The mean overlap of a hypergeometric draw is a b / n; the index at that overlap differs from the mean of the
-    index by less than a hundredth for sets of ten or more.
-
-    Example:
-        >>> chance_jaccard(10, 10, 100)
-        0.05263157894736842
-    """
-    if not a or not b or not n:
-        return 0.0 if a or b else float("nan")
-    overlap = a * b / n
-    return overlap / (a + b - overlap)
-
-
-def rank_agreement(one: FeatureScores, other: FeatureScores) -> tuple[float, float]:
-    """Return Spearman's rho of two halves' AUROC over the features that fire in either.
-
-    Returns:
-        The mean over concepts, and the mean over pairs of different concepts; NaN where there is none.
-    """
-    features = np.union1d(one.features, other.features)
-    if len(features) < 3 or len(one.auroc) != len(other.auroc):
-        return float("nan"), float("nan")
-    ranks = []
-    for scored in (one, other):
-        values = np.full((len(scored.auroc), len(features)), 0.5)  # a feature that never fires tells nothing
-        values[:, np.searchsorted(features, scored.features)] = scored.auroc
-        ranks.append(_standard(rankdata(values.round(9), axis=1)))  # equal AUROCs differ by rounding
-    return _on_and_off(ranks[0] @ ranks[1].T)
-
-
-def _by_concept(a: pl.DataFrame, b: pl.DataFrame, concepts: list[str]) -> tuple[float, float]:
-    """Return the mean Jaccard index of each concept's features in both halves, and of different concepts'."""
-    features = np.union1d(a["feature"].to_numpy(), b["feature"].to_numpy())
-    place = {concept: row for row, concept in enumerate(concepts)}
-    inside = []
-    for side in (a, b):
-        one = np.zeros((len(concepts), len(features)))
-        own = side.drop_nulls("concept")
-        rows = [place[concept] for concept in own["concept"]]
-        one[rows, np.searchsorted(features, own["feature"].to_numpy())] = 1.0
-        inside.append(one)
-    both = inside[0] @ inside[1].T
-    either = inside[0].sum(axis=1)[:, None] + inside[1].sum(axis=1) - both
-    return _on_and_off(both / np.where(either > 0, either, np.nan))
-
-
-def _on_and_off(square: Float[np.ndarray, "n n"]) -> tuple[float, float]:
-    """Return the mean of the diagonal and of what is off it, undefined cells left out."""
-    diagonal = np.eye(len(square), dtype=bool)
-    parts = [square[where][np.isfinite(square[where])] for where in (diagonal, ~diagonal)]
-    on, off = (float(part.mean()) if len(part) else float("nan") for part in parts)
-    return on, off
-
-
-def _standard(ranks: Float[np.ndarray, "concepts k"]) -> Float[np.ndarray, "concepts k"]:
-    centred = ranks - ranks.mean(axis=1, keepdims=True)
-    length = np.linalg.norm(centred, axis=1, keepdims=True)
-    return np.asarray(centred / np.where(length > 0, length, np.nan))
