@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emosae.phantom.head_loss import head_loss
-from emosae.phantom.language_model import batches
+from emosae.phantom.lessons import batches
 from emosae.phantom.measure_features import auroc
 from emosae.phantom.measure_steering import Clamp, clamp_hook
 from emosae.phantom.muon import Muon, orthogonalize

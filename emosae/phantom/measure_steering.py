@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from scipy.stats import rankdata
 from torch import Tensor
 
 from emosae.phantom import WEIGHTS
 from emosae.phantom.classifier import EmotionClassifier, train_classifier
-from emosae.phantom.measure_features import auroc_of_ranks, labelled
+from emosae.phantom.measure_features import labelled
 from emosae.phantom.measure_text import continuations, neutral_openings
 from emosae.phantom.passage import Layout, Passage, Role
 from emosae.phantom.recovery import N_SHUFFLES
@@ -52,13 +51,15 @@ def emotion_features(
     residual_norm: float,
     n_features: int,
 ) -> dict[str, Clamp]:
-    """Choose for each emotion the features that tell it best in both languages, and their targets.
+    """Choose for each emotion the features that make up most of its state, and their targets.
 
-    Targets are in proportion to the features' mean activation in the emotion's passages over that in the
-    others, together scaled so that dose 1 pushes by half the median residual norm.
+    An emotion's state is what its text adds to the mean residual of neutral text, as the SAE rebuilds it: the sum
+    over features of how much more they fire times their decoder rows. A feature's share is its part of that sum,
+    along the sum. Targets are in proportion to how much more a feature fires, together scaled so that dose 1 pushes
+    by half the median residual norm.
 
     Args:
-        values: Pooled features of training passages by language.
+        values: Pooled features of training passages by language, [n_passages, d_sae].
         labels: Emotion of each passage, "" where neutral.
         names: The emotions.
         sae: The SAE.
@@ -68,28 +69,27 @@ def emotion_features(
     Returns:
         Emotion -> clamp.
     """
-    ranks = {layout: rankdata(x, axis=0) for layout, x in values.items()}
+    decoder = sae.W_dec.numpy()
     clamps = {}
     for name in names:
-        score = np.mean([auroc_of_ranks(ranks[lang], labels[lang] == name) for lang in values], axis=0)
-        inside = np.mean([x[labels[lang] == name].mean(0) for lang, x in values.items()], axis=0)
-        outside = np.mean([x[labels[lang] != name].mean(0) for lang, x in values.items()], axis=0)
-        best = np.argsort(-score, kind="stable")[:n_features]
-        weight = np.maximum(inside - outside, 0.0)[best] + 1e-6
-        push = np.linalg.norm(weight @ sae.W_dec[best].numpy())
-        targets = weight * (0.5 * residual_norm / push)
+        inside, neutral = (
+            np.mean([x[labels[lang] == label].mean(0) for lang, x in values.items()], axis=0)
+            for label in (name, "")
+        )
+        more = inside - neutral
+        share = np.maximum(more, 0.0) * (decoder @ (more @ decoder))
+        best = np.argsort(-share, kind="stable")[:n_features]
+        weight = np.maximum(more[best], 1e-6)
+        targets = weight * (0.5 * residual_norm / np.linalg.norm(weight @ decoder[best]))
         clamps[name] = Clamp(features=tuple(map(int, best)), targets=tuple(map(float, targets)))
     return clamps
 
 
 @torch.inference_mode()
-def at_sentence_ends(
+def from_the_turn(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, sae: SAEWeights, found: list[Passage]
 ) -> tuple[np.ndarray, float]:
-    """Mean features of each passage over the ends of its sentences, from the turn on where there is one.
-
-    What a text will say next is settled where a sentence ends; features that fire inside sentences name what has
-    been said, and steer badly.
+    """Mean features of each passage over its tokens, from the turn on where there is one.
 
     Returns:
         Features [n_passages, d_sae], and the median norm of the residual there.
@@ -98,14 +98,15 @@ def at_sentence_ends(
     for passage in found:
         encoded = tokenizer(passage.text, return_offsets_mapping=True)
         spans = [span for span in passage.spans if span.role is not Role.HEADING]
-        turn = next((i for i, span in enumerate(spans) if span.role is Role.SITUATION), 0)
-        ends = {span.end for span in spans[turn:][:-1] or spans[-1:]}
-        at = [i for i, (start, end) in enumerate(encoded["offset_mapping"]) if start < end and end in ends]
+        turn = next((span for span in spans if span.role is Role.SITUATION), spans[0])
+        at = [
+            i for i, (start, end) in enumerate(encoded["offset_mapping"]) if start < end and end > turn.start
+        ]
         hidden = model.model(
             input_ids=torch.tensor([encoded["input_ids"]]), use_cache=False, output_hidden_states=True
         ).hidden_states[sae.recipe.layer + 1][0, at]
         rows.append(sae.encode(hidden).mean(0).numpy())
-        norms.append(float(hidden.norm(dim=1).mean()))
+        norms += hidden.norm(dim=1).tolist()
     return np.stack(rows), float(np.median(norms))
 
 
@@ -241,7 +242,7 @@ def measure_steering(
     norms = []
     for layout in _LANGUAGES:
         train = labelled("detect/train", layout, per_emotion, 10 * per_emotion, seed)
-        values[layout], norm = at_sentence_ends(model, tokenizer, sae, train)
+        values[layout], norm = from_the_turn(model, tokenizer, sae, train)
         labels[layout] = np.array([p.emotions[0] if p.emotions else "" for p in train])
         norms.append(norm)
     clamps = emotion_features(values, labels, names, sae, float(np.mean(norms)), n_features)
@@ -328,7 +329,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure from the command line."""
     parser = argparse.ArgumentParser(prog="python -m emosae.phantom.measure_steering", description=__doc__)
     parser.add_argument("--weights", type=Path, default=WEIGHTS)
-    parser.add_argument("--sae", default="sae_layer_2_jumprelu")
+    parser.add_argument("--sae", default="sae_layer_1_jumprelu")
     parser.add_argument("--features", type=int, default=8)
     parser.add_argument("--openings", type=int, default=10)
     parser.add_argument("--out", type=Path, default=None)

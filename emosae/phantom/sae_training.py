@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from emosae.phantom.language_model import batches
+from emosae.phantom.lessons import batches
 from emosae.saes.stats import FeatureStats, StatsBuilder
 
 if TYPE_CHECKING:

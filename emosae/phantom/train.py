@@ -13,15 +13,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from emosae.phantom.language_model import (
-    Lesson,
-    ModelRecipe,
-    Round,
-    encode_passages,
-    mean_loss,
-    new_model,
-    train_model,
-)
+from emosae.phantom.language_model import ModelRecipe, Round, mean_loss, new_model, text_steps, train_model
+from emosae.phantom.lessons import Lesson, encode_passages
 from emosae.phantom.passage import Kind
 from emosae.phantom.sae_training import (
     Architecture,
@@ -31,6 +24,7 @@ from emosae.phantom.sae_training import (
     save_sae,
     train_sae,
 )
+from emosae.phantom.state_lessons import StateRound, teach_states
 from emosae.phantom.tokenizer import train_tokenizer
 from emosae.saes.stats import stats_path
 
@@ -80,6 +74,12 @@ SHIPPED = Recipe(
                 adam_rate=1.9e-3,
                 cooldown=1.0,
             ),
+            StateRound(
+                lessons=(Lesson(split="states/plain", n_passages=24_000),),
+                muon_rate=0.004,
+                adam_rate=2.6e-3,
+                cooldown=1.0,
+            ),
         )
     )
 )
@@ -93,7 +93,12 @@ QUICK = Recipe(
         n_layers=3,
         n_heads=2,
         d_mlp=128,
-        rounds=(Round(lessons=(Lesson(split="train", n_passages=600),)),),
+        rounds=(
+            Round(lessons=(Lesson(split="train", n_passages=600),)),
+            StateRound(
+                lessons=(Lesson(split="states/plain", n_passages=100),), n_passages=200, per_emotion=1
+            ),
+        ),
     ),
     saes=tuple(replace(sae, d_sae=256, k=8, prefixes=(), n_steps=30, batch=512) for sae in Recipe().saes),
     sae_text=Lesson(split="sae", n_passages=200),
@@ -118,6 +123,18 @@ def _save_model(model: LlamaForCausalLM, folder: Path) -> None:
     config.pop("torch_dtype", None)
     config["dtype"] = "float32"
     path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _teach(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, each: Round, recipe: Recipe, device: str
+) -> int:
+    """Train for one round, and say how many tokens it read."""
+    size, parts, seed = recipe.model.batch_tokens, recipe.model.parts, recipe.seed
+    if isinstance(each, StateRound):
+        return teach_states(model, tokenizer, each, size, seed=seed, parts=parts, device=device)
+    text = [encode_passages(tokenizer, lesson, seed) for lesson in each.lessons]
+    train_model(model, text_steps(text, size, parts, seed), each, device=device)
+    return sum(len(row) for rows in text for row in rows)
 
 
 def _key(recipe: Recipe, number: int) -> str:
@@ -165,13 +182,8 @@ def train(out: Path, recipe: Recipe, *, device: str = "cpu", keep_model: bool = 
                 n_tokens, before_round = stored["tokens"], stored["seconds"]
                 _LOG.info("round %d of %d taken from %s", number, len(recipe.model.rounds), stop)
                 continue
-            text = [encode_passages(tokenizer, lesson, recipe.seed) for lesson in each.lessons]
-            n_tokens += sum(len(row) for rows in text for row in rows)
             _LOG.info("round %d of %d", number, len(recipe.model.rounds))
-            train_model(
-                model, text, each, recipe.model.batch_tokens,
-                seed=recipe.seed, parts=recipe.model.parts, device=device,
-            )  # fmt: skip
+            n_tokens += _teach(model, tokenizer, each, recipe, device)
             taken = before_round + time.perf_counter() - start
             _write_whole(
                 stop, {"made_by": made_by, "model": model.state_dict(), "tokens": n_tokens, "seconds": taken}

@@ -1,0 +1,216 @@
+"""Lessons that make the model go by its own states.
+
+A model that has read the grammar knows at every token what a passage feels, but does not go by it: it looks back at
+the words that were said, so that nothing written into one layer turns a text. The last round teaches it to go by its
+own states. Half of a step is plain text, in which a readout, thrown away afterwards, names the emotion at each token
+from the residual. In the other half the mean state of an emotion is written into the residual of a neutral opening,
+and the text that follows is of that emotion. What a state *is* stays the model's own affair: it is measured anew every
+few steps.
+
+Source: after the interchange-intervention training of Geiger et al., "Inducing causal structure for interpretable
+neural networks", ICML 2022; as in InterpBench (Gupta et al. 2024), a model whose causes are known by construction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from emosae.phantom.corpus import passages
+from emosae.phantom.language_model import Portion, Round, Text, steps_of, train_model
+from emosae.phantom.lessons import IGNORED, groups, pad
+from emosae.phantom.passage import Kind, Role
+from emosae.phantom.states import LANGUAGES, Row, States, block_output, encode_rows
+from emosae.phantom.truth import emotion_truth
+
+if TYPE_CHECKING:
+    from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+__all__ = ["StateRound", "teach_states"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StateRound(Round):
+    """A round in which the model learns to go by its states.
+
+    Attributes:
+        layer: The block after which states are written and read.
+        split: Text of the passages whose openings are neutral and whose state is written.
+        n_passages: How many of them are drawn; those that begin with their turn, or with a heading, are left out.
+        doses: Least and largest multiple of a state that is written.
+        noise: Norm of what is added to a written state at random, as a share of the state's: a few features write
+            a state only roughly.
+        readout: Weight of the readout's loss beside that of the text.
+        per_emotion: Passages of an emotion and language from which its state is measured.
+        every: Steps after which the states are measured anew.
+    """
+
+    layer: int = 1
+    split: str = "turned"
+    n_passages: int = 29_000
+    doses: tuple[float, float] = (0.7, 2.0)
+    noise: float = 0.5
+    readout: float = 0.5
+    per_emotion: int = 6
+    every: int = 40
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """Text whose emotion, where it has one, the readout names at each token."""
+
+    text: Text
+    tokens: int
+    feelings: Tensor
+    readout: nn.Parameter
+    share: float
+    layer: int
+
+    @property
+    def weight(self) -> int:
+        return self.tokens
+
+    def loss(self, model: LlamaForCausalLM, device: str) -> Tensor:
+        kept: list[Tensor] = []
+        block = model.model.layers[self.layer]
+        handle = block.register_forward_hook(lambda _m, _a, output: kept.append(block_output(output)))
+        try:
+            foreseen = self.text.loss(model, device)
+        finally:
+            handle.remove()
+        real = (self.feelings != IGNORED).to(device)
+        if not real.any():
+            return foreseen
+        x = kept[0][real]
+        logits = (x / x.square().mean(-1, keepdim=True).sqrt()) @ self.readout.T
+        told = nn.functional.cross_entropy(logits, self.feelings.to(device)[real])
+        return foreseen + self.share * told
+
+
+@dataclass(frozen=True, slots=True)
+class _Turned:
+    """Text that turns to an emotion whose state is written from the opening's last token on.
+
+    What is to be foreseen is how its sentences begin, from the turn on: there the state decides.
+    `share` is how much of the state is the English one, `dose` its multiple, both [rows]; `noise` is added, in
+    shares of the state's norm, [rows, d_model].
+    """
+
+    text: Text
+    tokens: int
+    emotion: Tensor
+    share: Tensor
+    dose: Tensor
+    noise: Tensor
+    written: Tensor
+    states: States
+
+    @property
+    def weight(self) -> int:
+        return self.tokens
+
+    def loss(self, model: LlamaForCausalLM, device: str) -> Tensor:
+        english, chinese = self.states.by_language[:, self.emotion.to(device)]
+        share = self.share[:, None].to(device)
+        state = share * english + (1 - share) * chinese
+        state = state + self.noise.to(device) * state.norm(dim=1, keepdim=True)
+        state = self.dose[:, None].to(device) * state
+        push = self.written[:, :, None].to(device) * state[:, None]
+
+        def write(_module: object, _args: object, output: object) -> object:
+            x = block_output(output) + push
+            return x if isinstance(output, Tensor) else (x, *output[1:])  # type: ignore[index]
+
+        handle = model.model.layers[self.states.layer].register_forward_hook(write)
+        try:
+            return self.text.loss(model, device)
+        finally:
+            handle.remove()
+
+
+def _text(rows: list[Row]) -> Text:
+    ids = [row.ids for row in rows]
+    return Text(pad(ids, 0), pad(ids, IGNORED))
+
+
+def _lengths(rows: list[Row]) -> np.ndarray:
+    return np.array([len(row.ids) for row in rows])
+
+
+def teach_states(
+    model: LlamaForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    recipe: StateRound,
+    batch_tokens: int,
+    *,
+    seed: int,
+    parts: int,
+    device: str = "cpu",
+) -> int:
+    """Teach the model to go by its states, for one round.
+
+    Args:
+        model: The model, changed in place.
+        tokenizer: Its tokenizer.
+        recipe: Text, layer and schedule; the round's `lessons` are the plain half.
+        batch_tokens: Padded tokens of a step.
+        seed: Text, order, doses and the readout's first weights.
+        parts: Batches that make a step, half of them plain.
+        device: Where to train.
+
+    Returns:
+        The number of tokens read.
+    """
+    names = emotion_truth()["emotion"].to_list()
+    rng = np.random.default_rng(seed)
+    generator = torch.Generator().manual_seed(seed)
+    start = torch.randn(len(names), model.config.hidden_size, generator=generator)
+    readout = nn.Parameter((0.1 * start).to(device))
+    states = States(tokenizer, names, recipe.layer, recipe.per_emotion, seed)
+    told = [
+        row
+        for lesson in recipe.lessons
+        for row in encode_rows(tokenizer, passages(lesson.split, lesson.n_passages, seed), names)
+    ]
+    turned = encode_rows(
+        tokenizer,
+        (
+            passage
+            for passage in passages(recipe.split, recipe.n_passages, seed, kind=Kind.EMOTIONAL)
+            if passage.layout in LANGUAGES and passage.spans[0].role is Role.NEUTRAL
+        ),
+        names,
+    )
+    size, half = batch_tokens // parts, parts // 2
+    plain: list[Portion] = []
+    for group in groups(_lengths(told), size, rng):
+        rows = [told[i] for i in group]
+        feelings = pad([row.feelings for row in rows], IGNORED)
+        text = _text(rows)
+        plain.append(_Told(text, text.weight, feelings, readout, recipe.readout, recipe.layer))
+    written: list[Portion] = []
+    for group in groups(_lengths(turned), size, rng):
+        rows = [turned[i] for i in group]
+        text = Text(pad([row.ids for row in rows], 0), pad([row.openers for row in rows], IGNORED))
+        turn = torch.tensor([row.turn for row in rows])
+        after = (torch.arange(text.ids.shape[1]) >= turn[:, None] - 1).float()
+        share = torch.from_numpy(rng.random(len(rows))).float()
+        dose = torch.from_numpy(rng.uniform(*recipe.doses, len(rows))).float()
+        emotion = torch.tensor([row.emotion for row in rows])
+        noise = torch.randn(len(rows), model.config.hidden_size, generator=generator)
+        noise *= recipe.noise / noise.norm(dim=1, keepdim=True)
+        written.append(_Turned(text, int(_lengths(rows).sum()), emotion, share, dose, noise, after, states))
+    steps = zip(steps_of(plain, half), steps_of(written, parts - half), strict=False)
+
+    def before_step(step: int) -> None:
+        if step % recipe.every == 0:
+            states.measure(model, device)
+
+    train_model(
+        model, [[*a, *b] for a, b in steps], recipe, device=device, helpers=[readout], before_step=before_step
+    )
+    return int(_lengths(told).sum() + _lengths(turned).sum())

@@ -1,0 +1,121 @@
+"""The model's states: what the residual holds while it reads of an emotion."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from emosae.phantom.corpus import passages
+from emosae.phantom.lessons import IGNORED, pad
+from emosae.phantom.passage import Kind, Layout, Passage, Role
+
+if TYPE_CHECKING:
+    from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+__all__ = ["LANGUAGES", "Row", "States", "block_output", "encode_rows"]
+
+LANGUAGES = (Layout.EN, Layout.ZH)
+_OPENER = 6
+"""Tokens at a sentence's beginning by which the model has said what it will be about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A passage as tokens.
+
+    Attributes:
+        ids: Its ids, with EOS.
+        feelings: The emotion of each token's sentence, `IGNORED` for none.
+        openers: Its ids where they begin a sentence from the turn on, else `IGNORED`: there a state decides.
+        turn: The turn's first token; the text's first where it does not turn.
+        emotion: Its emotion; the number of emotions where it has none.
+    """
+
+    ids: np.ndarray
+    feelings: np.ndarray
+    openers: np.ndarray
+    turn: int
+    emotion: int
+
+
+def encode_rows(tokenizer: PreTrainedTokenizerFast, found: Iterable[Passage], names: list[str]) -> list[Row]:
+    """Tokenize passages."""
+    kept = list(found)
+    encoded = tokenizer([p.text for p in kept], return_offsets_mapping=True)
+    rows = []
+    for passage, ids, places in zip(kept, encoded["input_ids"], encoded["offset_mapping"], strict=True):
+        starts, ends = np.array(places).T
+        feelings = np.full(len(ids) + 1, IGNORED)
+        openers = feelings.copy()
+        for span in passage.spans:
+            if span.emotion and span.role is not Role.HEADING:
+                inside = (ends > span.start) & (ends <= span.end) & (ends > starts)
+                feelings[:-1][inside] = names.index(span.emotion)
+                first = np.flatnonzero(inside)[:_OPENER]
+                openers[first] = np.array(ids)[first]
+        turns = [span.start for span in passage.spans if span.role is Role.SITUATION]
+        turn = int(np.flatnonzero((ends > turns[0]) & (ends > starts))[0]) if turns else 1
+        emotion = names.index(passage.emotions[0]) if passage.emotions else len(names)
+        rows.append(Row(np.array([*ids, tokenizer.eos_token_id]), feelings, openers, turn, emotion))
+    return rows
+
+
+class States:
+    """The mean residual after a block while the model reads of each emotion, less that of neutral text.
+
+    Attributes:
+        layer: The block.
+        by_language: States in English and in Chinese, [2, n_emotions, d_model].
+    """
+
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerFast, names: list[str], layer: int, per_emotion: int, seed: int
+    ) -> None:
+        self.layer = layer
+        self.by_language = torch.empty(0)
+        self._read: list[list[Row]] = []
+        for layout in LANGUAGES:
+            felt = [
+                passage
+                for name in names
+                for passage in passages(
+                    "states", per_emotion, seed, kind=Kind.EMOTIONAL, layout=layout, emotion=name
+                )
+            ]
+            plain = passages("states", 10 * per_emotion, seed, kind=Kind.NEUTRAL, layout=layout)
+            self._read.append(encode_rows(tokenizer, [*felt, *plain], names))
+        self._n = len(names)
+
+    @torch.no_grad()
+    def measure(self, model: LlamaForCausalLM, device: str) -> None:
+        """Measure the states of the model as it is now, over all tokens from the turn on."""
+        kept: list[Tensor] = []
+        block = model.model.layers[self.layer]
+        handle = block.register_forward_hook(lambda _m, _a, output: kept.append(block_output(output)))
+        found = []
+        try:
+            for rows in self._read:
+                total = torch.zeros(self._n + 1, model.config.hidden_size, device=device)
+                count = torch.zeros(self._n + 1, device=device)
+                for at in range(0, len(rows), 64):
+                    part = rows[at : at + 64]
+                    kept.clear()
+                    model.model(input_ids=pad([row.ids for row in part], 0).to(device), use_cache=False)
+                    for row, x in zip(part, kept[0], strict=True):
+                        total[row.emotion] += x[row.turn : len(row.ids) - 1].sum(0)
+                        count[row.emotion] += len(row.ids) - 1 - row.turn
+                mean = total / count[:, None]
+                found.append(mean[:-1] - mean[-1])
+        finally:
+            handle.remove()
+        self.by_language = torch.stack(found)
+
+
+def block_output(output: object) -> Tensor:
+    """What a block gives, bare or in a tuple."""
+    return output if isinstance(output, Tensor) else output[0]  # type: ignore[index]
