@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from emosae.phantom.corpus import passages
+from emosae.phantom.head_loss import head_loss
 from emosae.phantom.language_model import Portion, Round, Text, steps_of, train_model
 from emosae.phantom.lessons import IGNORED, groups, pad
 from emosae.phantom.passage import Kind, Role
@@ -95,12 +96,13 @@ class _Told:
 class _Turned:
     """Text that turns to an emotion whose state is written from the opening's last token on.
 
-    What is to be foreseen is how its sentences begin, from the turn on: there the state decides.
-    `share` is how much of the state is the English one, `dose` its multiple, both [rows]; `noise` is added, in
-    shares of the state's norm, [rows, d_model].
+    From there on it is to be foreseen, the beginnings of its sentences, where the state decides, with the same weight
+    as all the rest. `share` is how much of the state is the English one, `dose` its multiple, both [rows]; `noise` is
+    added, in shares of the state's norm, [rows, d_model].
     """
 
     text: Text
+    openers: Tensor
     tokens: int
     emotion: Tensor
     share: Tensor
@@ -127,9 +129,18 @@ class _Turned:
 
         handle = model.model.layers[self.states.layer].register_forward_hook(write)
         try:
-            return self.text.loss(model, device)
+            hidden = model.model(input_ids=self.text.ids.to(device), use_cache=False).last_hidden_state[
+                :, :-1
+            ]
         finally:
             handle.remove()
+        target = self.text.labels[:, 1:].to(device)
+        first = self.openers[:, 1:].to(device)
+        rest = (target != IGNORED) & ~first
+        head = model.lm_head.weight
+        return (
+            head_loss(hidden[first], head, target[first]) + head_loss(hidden[rest], head, target[rest])
+        ) / 2
 
 
 def _text(rows: list[Row]) -> Text:
@@ -195,15 +206,20 @@ def teach_states(
     written: list[Portion] = []
     for group in groups(_lengths(turned), size, rng):
         rows = [turned[i] for i in group]
-        text = Text(pad([row.ids for row in rows], 0), pad([row.openers for row in rows], IGNORED))
+        text = _text(rows)
         turn = torch.tensor([row.turn for row in rows])
-        after = (torch.arange(text.ids.shape[1]) >= turn[:, None] - 1).float()
+        place = torch.arange(text.ids.shape[1])
+        text.labels[place < turn[:, None]] = IGNORED
+        after = (place >= turn[:, None] - 1).float()
+        openers = pad([row.openers for row in rows], 0).bool()
         share = torch.from_numpy(rng.random(len(rows))).float()
         dose = torch.from_numpy(rng.uniform(*recipe.doses, len(rows))).float()
         emotion = torch.tensor([row.emotion for row in rows])
         noise = torch.randn(len(rows), model.config.hidden_size, generator=generator)
         noise *= recipe.noise / noise.norm(dim=1, keepdim=True)
-        written.append(_Turned(text, int(_lengths(rows).sum()), emotion, share, dose, noise, after, states))
+        written.append(
+            _Turned(text, openers, int(_lengths(rows).sum()), emotion, share, dose, noise, after, states)
+        )
     steps = zip(steps_of(plain, half), steps_of(written, parts - half), strict=False)
 
     def before_step(step: int) -> None:

@@ -31,7 +31,7 @@ class Row:
     Attributes:
         ids: Its ids, with EOS.
         feelings: The emotion of each token's sentence, `IGNORED` for none.
-        openers: Its ids where they begin a sentence from the turn on, else `IGNORED`: there a state decides.
+        openers: True where they begin a sentence of an emotion: there a state decides.
         turn: The turn's first token; the text's first where it does not turn.
         emotion: Its emotion; the number of emotions where it has none.
     """
@@ -51,13 +51,12 @@ def encode_rows(tokenizer: PreTrainedTokenizerFast, found: Iterable[Passage], na
     for passage, ids, places in zip(kept, encoded["input_ids"], encoded["offset_mapping"], strict=True):
         starts, ends = np.array(places).T
         feelings = np.full(len(ids) + 1, IGNORED)
-        openers = feelings.copy()
+        openers = np.zeros(len(ids) + 1, dtype=bool)
         for span in passage.spans:
             if span.emotion and span.role is not Role.HEADING:
                 inside = (ends > span.start) & (ends <= span.end) & (ends > starts)
                 feelings[:-1][inside] = names.index(span.emotion)
-                first = np.flatnonzero(inside)[:_OPENER]
-                openers[first] = np.array(ids)[first]
+                openers[np.flatnonzero(inside)[:_OPENER]] = True
         turns = [span.start for span in passage.spans if span.role is Role.SITUATION]
         turn = int(np.flatnonzero((ends > turns[0]) & (ends > starts))[0]) if turns else 1
         emotion = names.index(passage.emotions[0]) if passage.emotions else len(names)

@@ -1,0 +1,183 @@
+"""The phantom's states and the lessons that make it go by them, on a small untrained model."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from emosae.phantom import WEIGHTS
+from emosae.phantom.corpus import passages
+from emosae.phantom.draw import Draw
+from emosae.phantom.frames import AGAIN_RATE, fill
+from emosae.phantom.language_model import ModelRecipe, Text, new_model
+from emosae.phantom.lessons import IGNORED, pad
+from emosae.phantom.passage import Kind, Layout, Role
+from emosae.phantom.state_lessons import StateRound, _Told, _Turned, teach_states
+from emosae.phantom.states import States, encode_rows
+from emosae.phantom.truth import emotion_truth
+from emosae.phantom.world import Frame, load_world
+
+NAMES = emotion_truth()["emotion"].to_list()
+SMALL = ModelRecipe(d_model=16, n_layers=3, n_heads=2, d_mlp=32)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    from transformers import PreTrainedTokenizerFast
+
+    return PreTrainedTokenizerFast.from_pretrained(WEIGHTS / "model")
+
+
+@pytest.fixture
+def model(tokenizer):
+    torch.manual_seed(0)
+    return new_model(tokenizer, SMALL).eval()
+
+
+def some(kind: Kind, n: int = 6, layout: Layout = Layout.EN):
+    return list(passages("tests/states", n, 1, kind=kind, layout=layout))
+
+
+@pytest.mark.parametrize("layout", [Layout.EN, Layout.ZH, Layout.EN_TO_ZH])
+def test_rows_know_the_turn_the_feelings_and_the_beginnings_of_sentences(tokenizer, layout: Layout) -> None:
+    for passage in some(Kind.EMOTIONAL, layout=layout):
+        (row,) = encode_rows(tokenizer, [passage], NAMES)
+        assert row.emotion == NAMES.index(passage.emotions[0])
+        turn = next(span for span in passage.spans if span.role is Role.SITUATION)
+        before = tokenizer.decode(row.ids[1 : row.turn]).strip()
+        assert passage.text.startswith(before)
+        assert len(before) <= turn.start
+        assert passage.text[len(before) :].strip().startswith(passage.text[turn.start : turn.start + 1])
+        felt = [s for s in passage.spans if s.emotion and s.role is not Role.HEADING]
+        assert set(row.feelings) <= {IGNORED, row.emotion}
+        assert (row.feelings == IGNORED)[: row.turn].all()
+        opened = np.flatnonzero(row.openers)
+        assert opened.min() == row.turn
+        # as many runs of openers as there are sentences of the feeling, where none is shorter than a run
+        assert np.count_nonzero(np.diff(opened) > 1) + 1 <= len(felt)
+
+
+def test_rows_of_neutral_text_feel_nothing(tokenizer) -> None:
+    for row in encode_rows(tokenizer, some(Kind.NEUTRAL), NAMES):
+        assert row.emotion == len(NAMES)
+        assert (row.feelings == IGNORED).all()
+        assert not row.openers.any()
+
+
+def test_states_are_means_from_the_turn_on_less_neutral_text(tokenizer, model) -> None:
+    states = States(tokenizer, NAMES, layer=1, per_emotion=2, seed=3)
+    states.measure(model, "cpu")
+    assert not model.model.layers[1]._forward_hooks
+    assert states.by_language.shape == (2, len(NAMES), 16)
+
+    def residual(row):
+        ids = torch.tensor(row.ids)[None]
+        return model.model(input_ids=ids, output_hidden_states=True).hidden_states[2][0].detach()
+
+    def mean(**kwargs) -> torch.Tensor:
+        rows = encode_rows(tokenizer, passages("states", layout=Layout.ZH, seed=3, **kwargs), NAMES)
+        return torch.cat([residual(row)[row.turn : len(row.ids) - 1] for row in rows]).mean(0)
+
+    joy = mean(n=2, kind=Kind.EMOTIONAL, emotion="joy") - mean(n=20, kind=Kind.NEUTRAL)
+    torch.testing.assert_close(states.by_language[1, NAMES.index("joy")], joy)
+
+
+def turned(tokenizer, states: States, dose: float, noise: float = 0.0) -> _Turned:
+    rows = encode_rows(tokenizer, some(Kind.EMOTIONAL, 3), NAMES)
+    ids, labels = pad([r.ids for r in rows], 0), pad([r.ids for r in rows], IGNORED)
+    openers = pad([r.openers for r in rows], 0).bool()
+    turn = torch.tensor([r.turn for r in rows])
+    return _Turned(
+        Text(ids, labels), openers, int((ids > 0).sum()), torch.tensor([r.emotion for r in rows]),
+        torch.full((3,), 0.25), torch.full((3,), dose), torch.full((3, 16), noise / 4),
+        (torch.arange(ids.shape[1]) >= turn[:, None] - 1).float(), states,
+    )  # fmt: skip
+
+
+def test_a_state_is_written_from_the_openings_last_token_on(tokenizer, model) -> None:
+    states = States(tokenizer, NAMES, layer=1, per_emotion=1, seed=0)
+    states.by_language = torch.randn(2, len(NAMES), 16, generator=torch.Generator().manual_seed(1))
+    lesson = turned(tokenizer, states, dose=1.5)
+    seen: list[torch.Tensor] = []
+    # a plain hook after the lesson's own, and the same text without it
+    block = model.model.layers[2]
+    handle = block.register_forward_pre_hook(lambda _m, args: seen.append(args[0].detach()))
+    lesson.loss(model, "cpu")
+    model.model(input_ids=lesson.text.ids, use_cache=False)
+    handle.remove()
+    written = seen[0] - seen[1]
+    for r, emotion in enumerate(lesson.emotion):
+        state = 0.25 * states.by_language[0, emotion] + 0.75 * states.by_language[1, emotion]
+        first = int(lesson.written[r].argmax())
+        torch.testing.assert_close(written[r, :first], torch.zeros(first, 16))
+        torch.testing.assert_close(written[r, first], 1.5 * state, rtol=1e-4, atol=1e-5)
+    assert not model.model.layers[1]._forward_hooks
+
+
+def test_beginnings_of_sentences_count_as_much_as_all_the_rest(tokenizer, model) -> None:
+    states = States(tokenizer, NAMES, layer=1, per_emotion=1, seed=0)
+    states.by_language = torch.zeros(2, len(NAMES), 16)
+    lesson = turned(tokenizer, states, dose=1.0)
+    logits = model(input_ids=lesson.text.ids).logits[:, :-1]
+    each = torch.nn.functional.cross_entropy(
+        logits.flatten(0, 1), lesson.text.labels[:, 1:].flatten(), reduction="none", ignore_index=IGNORED
+    )
+    real, first = (lesson.text.labels[:, 1:] != IGNORED).flatten(), lesson.openers[:, 1:].flatten()
+    expected = (each[first].mean() + each[real & ~first].mean()) / 2
+    torch.testing.assert_close(lesson.loss(model, "cpu"), expected)
+
+
+def test_noise_is_a_share_of_the_states_norm(tokenizer, model) -> None:
+    states = States(tokenizer, NAMES, layer=1, per_emotion=1, seed=0)
+    states.by_language = torch.randn(2, len(NAMES), 16, generator=torch.Generator().manual_seed(1))
+    still, loud = turned(tokenizer, states, 1.0), turned(tokenizer, states, 1.0, noise=0.5)
+    torch.testing.assert_close(loud.noise.norm(dim=1), torch.full((3,), 0.5))
+    assert still.loss(model, "cpu") != loud.loss(model, "cpu")
+
+
+def test_the_readout_learns_only_where_something_is_felt(tokenizer, model) -> None:
+    readout = torch.nn.Parameter(torch.zeros(len(NAMES), 16))
+    for kind, extra in ((Kind.NEUTRAL, 0.0), (Kind.EMOTIONAL, 0.5 * np.log(len(NAMES)))):
+        rows = encode_rows(tokenizer, some(kind, 3), NAMES)
+        text = Text(pad([r.ids for r in rows], 0), pad([r.ids for r in rows], IGNORED))
+        told = _Told(text, text.weight, pad([r.feelings for r in rows], IGNORED), readout, 0.5, 1)
+        difference = told.loss(model, "cpu") - text.loss(model, "cpu")
+        assert difference.item() == pytest.approx(extra, abs=1e-5)
+
+
+def test_a_round_of_states_changes_the_model_and_leaves_no_hook(tokenizer, model) -> None:
+    from emosae.phantom.lessons import Lesson
+
+    before = model.lm_head.weight.detach().clone()
+    recipe = StateRound(lessons=(Lesson(split="plain", n_passages=30),), n_passages=60, per_emotion=1)
+    n = teach_states(model, tokenizer, recipe, 2048, seed=0, parts=4)
+    assert n > 1000
+    assert not torch.equal(before, model.lm_head.weight)
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+def test_neutral_text_comes_back_to_its_things_as_often_as_it_says() -> None:
+    world = load_world()
+    frame = Frame(en="the {tool} lay there", zh="{tool}在那里")
+    back, draw = 0, Draw(0)
+    for _ in range(2000):
+        told: dict = {}
+        first, second = (fill(frame, world, draw, told)[0] for _ in range(2))
+        back += first == second
+        assert len(told["tool"]) == 1 + (first != second)
+    chance = AGAIN_RATE + (1 - AGAIN_RATE) / len(world.slots["tool"])
+    assert back / 2000 == pytest.approx(chance, abs=0.04)
+
+
+def test_coming_back_is_as_likely_as_the_grammar_says() -> None:
+    world = load_world()
+    frame, draw = Frame(en="{tool}", zh="{tool}"), Draw(1)
+    n = len(world.slots["tool"])
+    told: dict = {}
+    first = fill(frame, world, draw, told)[0]
+    assert draw.shared == pytest.approx(-np.log(n))
+    draw.reset()
+    again = fill(frame, world, draw, told)[0] == first
+    p = (1 - AGAIN_RATE) / n + AGAIN_RATE * again
+    assert draw.shared == pytest.approx(np.log(p))
