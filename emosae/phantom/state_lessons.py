@@ -52,8 +52,8 @@ class StateRound(Round):
 
     layer: int = 1
     split: str = "turned"
-    n_passages: int = 29_000
-    doses: tuple[float, float] = (0.7, 2.0)
+    n_passages: int = 45_000
+    doses: tuple[float, float] = (0.7, 2.2)
     noise: float = 0.5
     readout: float = 0.5
     per_emotion: int = 6
