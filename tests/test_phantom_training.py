@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 from emosae.phantom.head_loss import head_loss
 from emosae.phantom.lessons import batches
 from emosae.phantom.measure_features import auroc
-from emosae.phantom.measure_steering import Clamp, clamp_hook
 from emosae.phantom.muon import Muon, orthogonalize
-from emosae.phantom.sae_training import Architecture, SAERecipe, SAEWeights, load_sae, save_sae, train_sae
+from emosae.phantom.sae_training import Architecture, SAERecipe, load_sae, save_sae, train_sae
 from emosae.phantom.tokenizer import BOS, EOS, train_tokenizer
 from emosae.phantom.train import QUICK, train
 
@@ -62,25 +61,6 @@ def test_sae_is_the_same_from_the_same_seed(planted: torch.Tensor) -> None:
     first, second, other = (train_sae(planted, recipe, seed=seed) for seed in (0, 0, 1))
     assert torch.equal(first.W_enc, second.W_enc)
     assert not torch.equal(first.W_enc, other.W_enc)
-
-
-def test_clamp_hook_is_the_formula_at_the_last_position_only() -> None:
-    torch.manual_seed(0)
-    sae = SAEWeights(
-        recipe=SAERecipe(layer=0, architecture=Architecture.JUMPRELU),
-        W_enc=torch.randn(4, 6), W_dec=torch.randn(6, 4), b_enc=torch.randn(6), b_dec=torch.randn(4),
-        threshold=torch.full((6,), 0.3), explained_variance=0.0, l0=0.0, live=0,
-    )  # fmt: skip
-    x = torch.randn(2, 3, 4)
-    clamps = [Clamp(features=(1, 4), targets=(2.0, 0.5)), Clamp(features=(0, 5), targets=(1.0, 1.0))]
-    out = clamp_hook(sae, clamps, dose=2.0)(None, None, x)
-    assert torch.equal(out[:, :2], x[:, :2])
-    for row, clamp in enumerate(clamps):
-        f = sae.encode(x[row, -1])
-        changed = f.clone()
-        changed[list(clamp.features)] = 2.0 * torch.tensor(clamp.targets)
-        expected = x[row, -1] + sae.decode(changed) - sae.decode(f)
-        torch.testing.assert_close(out[row, -1], expected)
 
 
 def test_first_features_of_a_matryoshka_reconstruct_alone(planted: torch.Tensor) -> None:

@@ -14,12 +14,13 @@ from emosae.phantom import WEIGHTS
 from emosae.phantom.card import detected, write_card
 from emosae.phantom.classifier import train_classifier
 from emosae.phantom.measure_features import Passages, detection, labelled, pooled
-from emosae.phantom.measure_steering import Clamp, steered
 from emosae.phantom.measure_text import continuations, neutral_openings, perplexity
 from emosae.phantom.passage import Layout
 from emosae.phantom.sae_training import load_sae
+from emosae.phantom.steering_sets import FeatureSet, steered
 from emosae.phantom.train import SHIPPED, load_phantom
 from emosae.phantom.truth import emotion_truth
+from emosae.saes import SparseAutoencoder
 
 SAES = [sae.folder for sae in SHIPPED.saes]
 MEGABYTE = 1_000_000
@@ -75,20 +76,20 @@ def test_features_tell_emotions_as_stored(phantom, name: str) -> None:
     assert table["shuffled"]["median"] < median
 
 
-def test_a_clamp_turns_neutral_openings_as_stored(phantom) -> None:
+def test_a_clamp_turns_neutral_openings_as_stored(phantom, cache: Path) -> None:
     """Three emotions, with the doses and features of the figures' own choice."""
     model, tokenizer = phantom
     steering = json.loads((WEIGHTS / "steering.json").read_text(encoding="utf-8"))
     classifier = train_classifier(tokenizer, n_passages=4000)
-    sae = load_sae(WEIGHTS / steering["sae"])
-    clamps = {name: Clamp(**steering["clamps"][name]) for name in ("joy", "fear", "disgust")}
+    sae = SparseAutoencoder.load_from_disk(WEIGHTS / steering["sae"])
+    sets = {name: FeatureSet(**steering["sets"][name]) for name in ("joy", "fear", "disgust")}
     for layout in (Layout.EN, Layout.ZH):
         openings = neutral_openings(layout, 12, "openings/test")
-        texts = steered(model, tokenizer, sae, clamps, openings, 1.0, seed=0)
+        texts = steered(model, tokenizer, sae, sets, openings, 1.0, seed=0)
         rate = np.mean([[label == name for label in classifier.predict(t)] for name, t in texts.items()])
         assert rate == pytest.approx(STORED[f"steered_{layout.value}"], abs=0.1)
         plain = classifier.predict(continuations(model, tokenizer, openings))
-        assert np.mean([label in clamps for label in plain]) <= 0.1
+        assert np.mean([label in sets for label in plain]) <= 0.1
 
 
 def test_card_is_written_from_the_figures(tmp_path: Path) -> None:
@@ -105,7 +106,7 @@ def test_card_is_written_from_the_figures(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", SAES)
 def test_statistics_lie_beside_each_sae(name: str, cache: Path) -> None:
-    from emosae.saes import SparseAutoencoder, find_stats
+    from emosae.saes import find_stats
 
     stats = find_stats(SparseAutoencoder.load_from_disk(WEIGHTS / name), "emosae-phantom/sae")
     assert stats.n_tokens > 400_000

@@ -25,6 +25,7 @@ __all__ = [
     "Round",
     "Text",
     "mean_loss",
+    "n_tokens",
     "new_model",
     "steps_of",
     "text_steps",
@@ -148,6 +149,11 @@ def _rate(step: int, steps: int, recipe: Round) -> float:
     """Share of the full learning rate: a short warm-up, a plateau, a linear fall to zero."""
     warm, cool = max(1, int(recipe.warmup * steps)), max(1, int(recipe.cooldown * steps))
     return min(1.0, (step + 1) / warm, (steps - step) / cool)
+
+
+def n_tokens(plan: Sequence[Sequence[Portion]]) -> int:
+    """Count the tokens that are predicted in a plan's steps."""
+    return sum(portion.weight for portions in plan for portion in portions)
 
 
 def train_model(

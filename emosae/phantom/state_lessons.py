@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from emosae.phantom.corpus import passages
 from emosae.phantom.head_loss import head_loss
-from emosae.phantom.language_model import Portion, Round, Text, steps_of, train_model
+from emosae.phantom.language_model import Portion, Round, Text, n_tokens, steps_of, train_model
 from emosae.phantom.lessons import IGNORED, groups, pad
 from emosae.phantom.passage import Kind, Role
 from emosae.phantom.states import LANGUAGES, Row, States, block_output, encode_rows
@@ -174,7 +174,7 @@ def teach_states(
         device: Where to train.
 
     Returns:
-        The number of tokens read.
+        The number of tokens that were predicted.
     """
     names = emotion_truth()["emotion"].to_list()
     rng = np.random.default_rng(seed)
@@ -220,13 +220,12 @@ def teach_states(
         written.append(
             _Turned(text, openers, int(_lengths(rows).sum()), emotion, share, dose, noise, after, states)
         )
-    steps = zip(steps_of(plain, half), steps_of(written, parts - half), strict=False)
+    halves = zip(steps_of(plain, half), steps_of(written, parts - half), strict=False)
+    plan = [[*a, *b] for a, b in halves]
 
     def before_step(step: int) -> None:
         if step % recipe.every == 0:
             states.measure(model, device)
 
-    train_model(
-        model, [[*a, *b] for a, b in steps], recipe, device=device, helpers=[readout], before_step=before_step
-    )
-    return int(_lengths(told).sum() + _lengths(turned).sum())
+    train_model(model, plan, recipe, device=device, helpers=[readout], before_step=before_step)
+    return n_tokens(plan)

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from emosae.phantom.language_model import ModelRecipe, Round, mean_loss, new_model, text_steps, train_model
+from emosae.phantom.language_model import (
+    ModelRecipe,
+    Round,
+    mean_loss,
+    n_tokens,
+    new_model,
+    text_steps,
+    train_model,
+)
 from emosae.phantom.lessons import Lesson, encode_passages
 from emosae.phantom.passage import Kind
 from emosae.phantom.sae_training import (
@@ -134,8 +142,9 @@ def _teach(
     if isinstance(each, StateRound):
         return teach_states(model, tokenizer, each, size, seed=seed, parts=parts, device=device)
     text = [encode_passages(tokenizer, lesson, seed) for lesson in each.lessons]
-    train_model(model, text_steps(text, size, parts, seed), each, device=device)
-    return sum(len(row) for rows in text for row in rows)
+    plan = text_steps(text, size, parts, seed)
+    train_model(model, plan, each, device=device)
+    return n_tokens(plan[: each.stop_after])
 
 
 def _key(recipe: Recipe, number: int) -> str:
@@ -167,7 +176,7 @@ def train(out: Path, recipe: Recipe, *, device: str = "cpu", keep_model: bool = 
     model_folder = out / "model"
     before = json.loads((out / _REPORT).read_text(encoding="utf-8")) if keep_model else {}
     seconds: dict[str, float] = {"model": before["seconds"]["model"]} if keep_model else {}
-    n_tokens = before.get("tokens", 0)
+    n_read = before.get("tokens", 0)
     if not keep_model:
         tokenizer = train_tokenizer(
             model_folder, vocab_size=recipe.vocab_size, n_passages=recipe.tokenizer_passages, seed=recipe.seed
@@ -180,14 +189,14 @@ def train(out: Path, recipe: Recipe, *, device: str = "cpu", keep_model: bool = 
             made_by = _key(recipe, number)
             if stop.exists() and (stored := torch.load(stop))["made_by"] == made_by:
                 model.load_state_dict(stored["model"])
-                n_tokens, before_round = stored["tokens"], stored["seconds"]
+                n_read, before_round = stored["tokens"], stored["seconds"]
                 _LOG.info("round %d of %d taken from %s", number, len(recipe.model.rounds), stop)
                 continue
             _LOG.info("round %d of %d", number, len(recipe.model.rounds))
-            n_tokens += _teach(model, tokenizer, each, recipe, device)
+            n_read += _teach(model, tokenizer, each, recipe, device)
             taken = before_round + time.perf_counter() - start
             _write_whole(
-                stop, {"made_by": made_by, "model": model.state_dict(), "tokens": n_tokens, "seconds": taken}
+                stop, {"made_by": made_by, "model": model.state_dict(), "tokens": n_read, "seconds": taken}
             )
         _save_model(model.cpu(), model_folder)
         seconds["model"] = before_round + time.perf_counter() - start
@@ -219,7 +228,7 @@ def train(out: Path, recipe: Recipe, *, device: str = "cpu", keep_model: bool = 
     report: dict[str, object] = {
         "recipe": asdict(recipe),
         "parameters": model.num_parameters(),
-        "tokens": n_tokens,
+        "tokens": n_read,
         "heldout_loss": round(loss, 4),
         "saes": figures,
         "seconds": {name: round(value) for name, value in seconds.items()},

@@ -1,0 +1,139 @@
+"""Sets of features that make up an emotion's state, and text that is written while they are clamped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from emosae.phantom.measure_text import continuations
+from emosae.phantom.passage import Layout, Passage, Role
+from emosae.steering import Clamp, steer
+
+if TYPE_CHECKING:
+    from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+    from emosae.saes import SparseAutoencoder
+
+__all__ = ["FeatureSet", "from_the_turn", "random_like", "state_features", "steered"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FeatureSet:
+    """Features to hold at `targets`, in activation units at dose 1."""
+
+    features: tuple[int, ...]
+    targets: tuple[float, ...]
+
+    def clamps(self, dose: float) -> list[Clamp]:
+        """Give the clamps of a dose."""
+        pairs = zip(self.features, self.targets, strict=True)
+        return [Clamp(feature, "set", dose * target) for feature, target in pairs]
+
+    def times(self, dose: float) -> FeatureSet:
+        """Give the set whose dose 1 is this one's `dose`."""
+        return FeatureSet(features=self.features, targets=tuple(dose * target for target in self.targets))
+
+
+@torch.inference_mode()
+def from_the_turn(
+    model: LlamaForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    sae: SparseAutoencoder,
+    found: list[Passage],
+) -> tuple[np.ndarray, float]:
+    """Mean features of each passage over its tokens, from the turn on where there is one.
+
+    Returns:
+        Features [n_passages, d_sae], and the median norm of the residual there.
+    """
+    rows, norms = [], []
+    for passage in found:
+        encoded = tokenizer(passage.text, return_offsets_mapping=True)
+        spans = [span for span in passage.spans if span.role is not Role.HEADING]
+        turn = next((span for span in spans if span.role is Role.SITUATION), spans[0])
+        places = encoded["offset_mapping"]
+        at = [i for i, (start, end) in enumerate(places) if start < end and end > turn.start]
+        ids = torch.tensor([encoded["input_ids"]])
+        states = model.model(input_ids=ids, use_cache=False, output_hidden_states=True).hidden_states
+        hidden = states[sae.site.layer + 1][0, at]
+        rows.append(sae.encode(hidden).to_dense().mean(0).numpy())
+        norms += hidden.norm(dim=1).tolist()
+    return np.stack(rows), float(np.median(norms))
+
+
+def state_features(
+    values: dict[Layout, np.ndarray],
+    labels: dict[Layout, np.ndarray],
+    names: list[str],
+    decoder: np.ndarray,
+    residual_norm: float,
+    n_features: int,
+) -> dict[str, FeatureSet]:
+    """Choose for each emotion the features that make up most of its state, and their targets.
+
+    An emotion's state is what its text adds to the mean residual of neutral text, as the SAE rebuilds it: the sum
+    over features of how much more they fire times their decoder rows. A feature's share is its part of that sum,
+    along the sum. Targets are in proportion to how much more a feature fires, together scaled so that dose 1 pushes
+    by half the median residual norm.
+
+    Args:
+        values: Pooled features of training passages by language, [n_passages, d_sae].
+        labels: Emotion of each passage, "" where neutral.
+        names: The emotions.
+        decoder: `W_dec` of the SAE, [d_sae, d_in].
+        residual_norm: Median norm of the residual at the SAE's site.
+        n_features: Size of each set.
+
+    Returns:
+        Emotion -> set.
+    """
+    sets = {}
+    for name in names:
+        inside, neutral = (
+            np.mean([x[labels[lang] == label].mean(0) for lang, x in values.items()], axis=0)
+            for label in (name, "")
+        )
+        more = inside - neutral
+        share = np.maximum(more, 0.0) * (decoder @ (more @ decoder))
+        best = np.argsort(-share, kind="stable")[:n_features]
+        weight = np.maximum(more[best], 1e-6)
+        targets = weight * (0.5 * residual_norm / np.linalg.norm(weight @ decoder[best]))
+        sets[name] = FeatureSet(features=tuple(map(int, best)), targets=tuple(map(float, targets)))
+    return sets
+
+
+def random_like(
+    sets: dict[str, FeatureSet], decoder: np.ndarray, live: np.ndarray, seed: int
+) -> dict[str, FeatureSet]:
+    """Random features out of `live` for each set, as many and with the same push."""
+    rng = np.random.default_rng(seed)
+    result = {}
+    for name, own in sets.items():
+        features = rng.choice(live, size=len(own.features), replace=False)
+        targets = np.asarray(own.targets)
+        want = np.linalg.norm(targets @ decoder[list(own.features)])
+        have = np.linalg.norm(targets @ decoder[features])
+        result[name] = FeatureSet(
+            features=tuple(map(int, features)), targets=tuple(map(float, targets * want / have))
+        )
+    return result
+
+
+def steered(
+    model: LlamaForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    sae: SparseAutoencoder,
+    sets: dict[str, FeatureSet],
+    openings: list[str],
+    dose: float,
+    seed: int,
+) -> dict[str, list[str]]:
+    """Continue every opening under every set, clamped from the opening's last token on."""
+    n, names = len(openings), list(sets)
+    rows = [sets[name].clamps(dose) for name in names for _ in openings]
+    with steer(model, sae, rows, scope="from_last_prompt_token", trace=False):
+        texts = continuations(model, tokenizer, openings * len(names), seed=seed)
+    return {name: texts[i * n : (i + 1) * n] for i, name in enumerate(names)}
