@@ -12,8 +12,8 @@ problem than ours, and with the same five inner folds, on one outer fold only: m
 What the full problem costs: ten outer and five inner folds need 20 distinct inner fits, not 50 (`ratings/inner.py`),
 and ten final ones. A step of five fits and two targets multiplies the features twice, 4 x nnz x 10 operations, and
 reads them once each way (12 bytes a cell) with ten numbers of 8 bytes beside each cell: 56 million operations and
-some 260 MB at 100 non-zeros a row. About 15 steps settle the inner fits and 30 the final ones, so about 120 such
-products in all, 7 GFLOP at 100 and 27 at 400; orthogonalisation adds about as much, at the speed of a matrix product.
+some 260 MB at 100 non-zeros a row. At 4,000 words 18 steps settled the inner fits and 38 the final ones, so about 150
+such products in all, 8 GFLOP at 100 and 33 at 400; orthogonalisation adds less, at the speed of a matrix product.
 
 "exact" solves each outer fold at the penalties that were chosen, by a dense Cholesky factorisation of the words'
 centred kernel, and says by how much the predictions differ, in standard deviations of the ratings. The benchmark

@@ -99,11 +99,11 @@ def test_pairs_are_one_to_one_whatever_the_order(
 
 
 def test_labels_among_rated_words() -> None:
-    concepts = small({"en": {"joy": "joy", "awe": "awe"}, "zh": {"joy": "快乐", "awe": "敬畏"}})
-    rated = pl.DataFrame({"language": ["en", "en", "de"], "word": ["Joy", "awe_word", "Freude"]})
+    concepts = small({"en": {"joy": "gladness", "Awe": "awe"}, "zh": {"joy": "快乐", "Awe": "敬畏"}})
+    rated = pl.DataFrame({"language": ["en", "en", "de"], "word": ["Gladness", "awe_word", "Freude"]})
     assert align_words(concepts, rated).rows() == [
-        ("en", "joy", "joy", "Joy", 1, 0),
-        ("en", "awe", "awe", None, 1, 1),
+        ("en", "joy", "gladness", "Gladness", 1, 0),
+        ("en", "Awe", "awe", None, 1, 1),
     ]
 
 

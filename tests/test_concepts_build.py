@@ -123,7 +123,7 @@ def test_concepts_without_words_are_refused(norms: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "encoding"),
     [
-        ("a.csv", "Emotion,Word,lang\njoy,null,en\njoy,joie,fr\nfear,NA,en\nfear,peur,fr\n", "utf-8"),
+        ("a.csv", "Emotion,Word,word n,lang\njoy,null,4,en\njoy,joie,4,fr\nfear,NA,2,en\nfear,peur,4,fr\n", "utf-8"),
         ("b.csv", "word;concept;Language;notes\nnull;joy;English;x\njoie;joy;french;\nNA;fear;en;\npeur;fear;fr;\n",
          "utf-8-sig"),
         ("c.tsv", "lang\tword\tcategory\nen\tnull\tjoy\nfr\tjoie\tjoy\nen\tNA\tfear\nfr\tpeur\tfear\n", "utf-16"),

@@ -14,12 +14,20 @@ from emosae.errors import UserError, unknown_name
 
 __all__ = ["Alignment", "Match", "align_names", "align_words", "shared_labels"]
 
-SCHEMA = {
-    "concept": pl.String,
-    "name": pl.String,
-    "match": pl.String,
-    "candidates": pl.List(pl.String),
-}
+SCHEMA = pl.Schema(
+    {"concept": pl.String(), "name": pl.String(), "match": pl.String(), "candidates": pl.List(pl.String)}
+)
+
+_RATED = pl.Schema(
+    {
+        "language": pl.String(),
+        "concept": pl.String(),
+        "label": pl.String(),
+        "rated_label": pl.String(),
+        "words": pl.Int64(),
+        "found": pl.Int64(),
+    }
+)
 
 
 class Match(StrEnum):
@@ -169,8 +177,7 @@ def align_words(concepts: ConceptSet, words: pl.DataFrame) -> pl.DataFrame:
             label = concepts.labels[language][concept]
             found = sum(word_key(word) in there[language] for word in own)
             rows.append((language, concept, label, there[language].get(word_key(label)), len(own), found))
-    schema = {"language": pl.String, "concept": pl.String, "label": pl.String, "rated_label": pl.String}
-    return pl.DataFrame(rows, schema=schema | {"words": pl.Int64, "found": pl.Int64}, orient="row")
+    return pl.DataFrame(rows, schema=_RATED, orient="row")
 
 
 def shared_labels(concepts: ConceptSet) -> pl.DataFrame:

@@ -210,12 +210,10 @@ def _responses(cells: Sequence[str]) -> list[str | None]:
     words = [None if _is_no_word(cell) else clean(cell) for cell in cells]
     if all(word == _UNKNOWN_ZH for word in words) or all(word == _NO_MORE_ZH for word in words):
         return [None] * len(words)
-    if words[2] == _NO_MORE_ZH and words[0] != _NO_MORE_ZH:
+    if words[2] == _NO_MORE_ZH:
         words[2] = None
         if words[1] == _NO_MORE_ZH:
             words[1] = None
-    elif words[1] == words[2] == _NO_MORE_ZH:
-        words[1] = words[2] = None
     return words
 
 

@@ -203,7 +203,7 @@ def _strongest(found: pl.DataFrame) -> pl.DataFrame:
     owner: dict[str, tuple[float, str]] = {}
     kept = found.filter(pl.col("fate") == "kept")
     for concept, word, strength, named in kept.select("concept", "word", "strength", "names").iter_rows():
-        claim = (float("inf"), named) if named else (strength, concept)
+        claim = (strength, named or concept)
         owner[word_key(word)] = max(owner.get(word_key(word), claim), claim, key=lambda each: each[0])
     lost = [
         fate == "kept" and owner[word_key(word)][1] != concept

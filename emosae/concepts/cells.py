@@ -65,5 +65,6 @@ def _split(lines: Iterator[str], mark_missing: bool) -> Iterator[list[str]]:
         for line in lines:
             yield missing.sub(UNQUOTED_NA, line) if mark_missing and "NA" in line else line
 
-    style = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
-    return iter(csv.reader(marked(), delimiter=delimiter, quoting=style))
+    if quoted:
+        return iter(csv.reader(marked(), delimiter=delimiter))
+    return iter(csv.reader(marked(), delimiter=delimiter, quoting=csv.QUOTE_NONE))

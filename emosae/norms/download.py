@@ -98,6 +98,8 @@ def _download(entry: NormEntry, file: str, folder: Path, by_hand: str) -> None:
     except (requests.RequestException, OSError, ValueError) as error:
         if isinstance(error, UserError):
             raise
+        if isinstance(error, requests.HTTPError) and error.response is not None:
+            error.response.close()  # pooch leaves the connection of a refused download open
         raise UserError(
             f"{file} could not be downloaded from {address} ({type(error).__name__}; is this machine "
             f"offline?). {by_hand}"

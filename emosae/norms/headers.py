@@ -108,7 +108,8 @@ def guess_columns(
         read = _read_header(header, sheet.header)
         if read is not None and sheet.header.count(header) == 1:
             meaning, not_understood = read
-            candidates.setdefault(meaning, []).append((not_understood, header))
+            others = _languages(header) - {language} if language else set()
+            candidates.setdefault(meaning, []).append((not_understood + 10 * len(others), header))
     columns = {"word": given.get("word") or _word_column(sheet, numeric, path, language), **given}
     for meaning in (f"{dimension}{suffix}" for dimension in DIMENSIONS for suffix in ("", "_sd", "_n")):
         if meaning in candidates and meaning not in columns:

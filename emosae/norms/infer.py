@@ -187,7 +187,7 @@ def find_header(rows: Rows) -> tuple[int, int]:
     usual = Counter(_filled(cells) for _, cells in rows[:_ROWS]).most_common(1)[0][0]
     first = next((i for i, (_, cells) in enumerate(rows) if numeric and _is_data(cells, numeric)), None)
     above = rows[: first if first is not None else 1]
-    place = max(range(len(above)), key=lambda i: (_filled(above[i][1]), -i), default=None)
+    place = max(range(len(above)), key=lambda i: (_names(above[i][1]), -i), default=None)
     if place is None or (
         first is not None and (_filled(above[place][1]) < 2 or 2 * _filled(above[place][1]) < usual)
     ):
@@ -195,6 +195,10 @@ def find_header(rows: Rows) -> tuple[int, int]:
     names = [cell.strip() for cell in above[place][1] if cell.strip()]
     over = place > 0 and len(set(names)) < len(names) and _filled(above[place - 1][1]) > 1
     return above[place - over][0] - 1, 1 + over
+
+
+def _names(cells: list[str]) -> int:
+    return _filled(cells) - sum(bool(_NUMBER.fullmatch(cell)) for cell in cells)
 
 
 def _filled(cells: list[str]) -> int:
@@ -214,7 +218,7 @@ def _numeric_columns(rows: Rows) -> list[int]:
 
 def _is_data(cells: list[str], numeric: list[int]) -> bool:
     held = sum(place < len(cells) and bool(_NUMBER.fullmatch(cells[place])) for place in numeric)
-    return held > 0 and 2 * held >= len(numeric)
+    return 2 * held > len(numeric)
 
 
 def guess_decimal(sheet: Sheet) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 import io
+import itertools
 import re
 import zipfile
 from collections.abc import Mapping
@@ -173,9 +174,9 @@ def _join(header: list[list[str]]) -> list[str]:
     """Read the lines of a header together: a cell of an upper line stands over those to its right."""
     width = max(map(len, header))
     lines = [[cell.strip() for cell in line] + [""] * (width - len(line)) for line in header]
-    for upper in lines[:-1]:
+    for upper, lower in itertools.pairwise(lines):
         for place in range(1, width):
-            upper[place] = upper[place] or upper[place - 1]
+            upper[place] = upper[place] or (upper[place - 1] if lower[place] else "")
     return [" ".join(cell for cell in column if cell) for column in zip(*lines, strict=True)]
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import sys
 
 from emosae.norms.entry import Kind, NormEntry, is_mapped
-from emosae.norms.registry import entry_files, find, way_in
+from emosae.norms.registry import find, way_in
+from emosae.paths import conf_dir
 
 __all__ = ["markdown_table"]
 
 
 def markdown_table() -> str:
     """Write a row for each shipped data set, ratings first, by language."""
-    entries = [find(name) for name in entry_files()]
+    entries = [find(path.stem) for path in (conf_dir() / "norms").glob("*.yaml")]
     order = list(Kind)
     entries.sort(key=lambda entry: (order.index(entry.kind), entry.language, entry.name))
     rows = [

@@ -248,7 +248,7 @@ def _by_concept(
     rows: list[dict[str, object]] = []
     square, rho = squares
     for at, concept in enumerate(concepts):
-        sizes = [side.filter(pl.col("concept") == concept).height for side in sides]
+        left, right = (side.filter(pl.col("concept") == concept).height for side in sides)
         rest = np.arange(len(concepts)) != at
         crossed = np.concatenate([square[at, rest], square[rest, at]])
         ranks = np.empty(0) if rho is None else np.concatenate([rho[at, rest], rho[rest, at]])
@@ -258,9 +258,9 @@ def _by_concept(
                 "concept": concept,
                 "fraction": fraction,
                 "n_words": sum(half.n_members[language].get(concept, 0) for half in halves) / 2,
-                "n_features": sum(sizes) / 2,
+                "n_features": (left + right) / 2,
                 "jaccard": float(square[at, at]),
-                "jaccard_chance": chance_jaccard(*sizes, n_live),
+                "jaccard_chance": chance_jaccard(left, right, n_live),
                 "jaccard_concepts": float("nan"),
                 "jaccard_mismatched": _mean(crossed),
                 "rank_correlation": float("nan") if rho is None else float(rho[at, at]),
