@@ -13,7 +13,7 @@ from emosae.phantom.frames import AGAIN_RATE, fill
 from emosae.phantom.language_model import ModelRecipe, Text, new_model
 from emosae.phantom.lessons import IGNORED, pad
 from emosae.phantom.passage import Kind, Layout, Role
-from emosae.phantom.state_lessons import StateRound, _Told, _Turned, teach_states
+from emosae.phantom.state_lessons import StateRound, _Told, _Turned, likeness, teach_states
 from emosae.phantom.states import States, encode_rows
 from emosae.phantom.truth import emotion_truth
 from emosae.phantom.world import Frame, load_world
@@ -137,11 +137,11 @@ def test_noise_is_a_share_of_the_states_norm(tokenizer, model) -> None:
 
 
 def test_the_readout_learns_only_where_something_is_felt(tokenizer, model) -> None:
-    readout = torch.nn.Parameter(torch.zeros(len(NAMES), 16))
+    readout, like = torch.nn.Parameter(torch.zeros(len(NAMES), 16)), likeness(0.25, 0.5)
     for kind, extra in ((Kind.NEUTRAL, 0.0), (Kind.EMOTIONAL, 0.5 * np.log(len(NAMES)))):
         rows = encode_rows(tokenizer, some(kind, 3), NAMES)
         text = Text(pad([r.ids for r in rows], 0), pad([r.ids for r in rows], IGNORED))
-        told = _Told(text, text.weight, pad([r.feelings for r in rows], IGNORED), readout, 0.5, 1)
+        told = _Told(text, text.weight, pad([r.feelings for r in rows], IGNORED), like, readout, 0.5, 1)
         difference = told.loss(model, "cpu") - text.loss(model, "cpu")
         assert difference.item() == pytest.approx(extra, abs=1e-5)
 
@@ -181,3 +181,17 @@ def test_coming_back_is_as_likely_as_the_grammar_says() -> None:
     again = fill(frame, world, draw, told)[0] == first
     p = (1 - AGAIN_RATE) / n + AGAIN_RATE * again
     assert draw.shared == pytest.approx(np.log(p))
+
+
+def test_a_readouts_answer_goes_in_part_to_like_emotions() -> None:
+    like = likeness(0.25, 0.5).numpy()
+    assert like.sum(1) == pytest.approx(np.ones(len(NAMES)))
+    truth = emotion_truth().select("valence", "arousal").to_numpy()
+    joy = NAMES.index("joy")
+    assert like[joy].argmax() == joy
+    assert like[joy, joy] > 0.5
+    distance = np.linalg.norm(truth - truth[joy], axis=1)
+    others = np.delete(np.arange(len(NAMES)), joy)
+    order = others[np.argsort(distance[others])]
+    assert (np.diff(like[joy, order]) <= 1e-6).all()
+    assert likeness(0.25, 0.0).numpy() == pytest.approx(np.eye(len(NAMES)))

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from scipy.spatial.distance import squareform
 from torch import Tensor, nn
 
 from emosae.phantom.corpus import passages
@@ -26,12 +27,12 @@ from emosae.phantom.language_model import Portion, Round, Text, n_tokens, steps_
 from emosae.phantom.lessons import IGNORED, groups, pad
 from emosae.phantom.passage import Kind, Role
 from emosae.phantom.states import LANGUAGES, Row, States, block_output, encode_rows
-from emosae.phantom.truth import emotion_truth
+from emosae.phantom.truth import emotion_truth, planted_distance
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-__all__ = ["StateRound", "teach_states"]
+__all__ = ["StateRound", "likeness", "teach_states"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,18 +47,33 @@ class StateRound(Round):
         noise: Norm of what is added to a written state at random, as a share of the state's: a few features write
             a state only roughly.
         readout: Weight of the readout's loss beside that of the text.
+        alike: Share of an answer of the readout that goes to emotions of like valence and arousal.
+        width: How far these lie, in planted valence and arousal (standard deviation).
         per_emotion: Passages of an emotion and language from which its state is measured.
         every: Steps after which the states are measured anew.
     """
 
     layer: int = 1
     split: str = "turned"
-    n_passages: int = 45_000
+    n_passages: int = 39_000
     doses: tuple[float, float] = (0.7, 2.2)
     noise: float = 0.5
     readout: float = 0.5
+    alike: float = 0.5
+    width: float = 0.25
     per_emotion: int = 6
     every: int = 40
+
+
+def likeness(width: float, alike: float) -> Tensor:
+    """Say which emotions a readout should name for each, rows that sum to 1, [n_emotions, n_emotions].
+
+    An emotion itself, and in part those of like planted valence and arousal: a readout that knew no degrees would
+    drive all emotions equally far apart.
+    """
+    distance = torch.from_numpy(squareform(planted_distance()["distance"].to_numpy()))
+    near = torch.softmax(-distance.square() / (2 * width * width), dim=1)
+    return ((1 - alike) * torch.eye(len(near)) + alike * near).float()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +83,7 @@ class _Told:
     text: Text
     tokens: int
     feelings: Tensor
+    likeness: Tensor
     readout: nn.Parameter
     share: float
     layer: int
@@ -88,7 +105,8 @@ class _Told:
             return foreseen
         x = kept[0][real]
         logits = (x / x.square().mean(-1, keepdim=True).sqrt()) @ self.readout.T
-        told = nn.functional.cross_entropy(logits, self.feelings.to(device)[real])
+        wanted = self.likeness.to(device)[self.feelings.to(device)[real]]
+        told = nn.functional.cross_entropy(logits, wanted)
         return foreseen + self.share * told
 
 
@@ -196,13 +214,14 @@ def teach_states(
         ),
         names,
     )
+    like = likeness(recipe.width, recipe.alike)
     size, half = batch_tokens // parts, parts // 2
     plain: list[Portion] = []
     for group in groups(_lengths(told), size, rng):
         rows = [told[i] for i in group]
         feelings = pad([row.feelings for row in rows], IGNORED)
         text = _text(rows)
-        plain.append(_Told(text, text.weight, feelings, readout, recipe.readout, recipe.layer))
+        plain.append(_Told(text, text.weight, feelings, like, readout, recipe.readout, recipe.layer))
     written: list[Portion] = []
     for group in groups(_lengths(turned), size, rng):
         rows = [turned[i] for i in group]
