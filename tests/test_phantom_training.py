@@ -144,10 +144,28 @@ def test_tokenizer_keeps_text_words_and_offsets(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_one_seed_gives_the_same_bytes(tmp_path: Path) -> None:
-    """The whole recipe on the small scale, twice: every weight, token and statistic is the same."""
-    for name in ("first", "second"):
-        train(tmp_path / name, QUICK)
+def test_one_seed_gives_the_same_bytes_after_a_stop_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole recipe on the small scale, twice, once cut off: every weight, token and statistic is the same."""
+    from emosae.phantom import train as module
+
+    train(tmp_path / "first", QUICK)
+    with monkeypatch.context() as patch:
+        whole, rounds = module._teach, []
+
+        def cut(*args):
+            rounds.append(args[2])
+            if len(rounds) == 2:
+                raise KeyboardInterrupt
+            return whole(*args)
+
+        patch.setattr(module, "_teach", cut)
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path / "second", QUICK)
+        rounds.append("after the stop")
+        train(tmp_path / "second", QUICK)
+    assert [type(each).__name__ for each in rounds] == ["Round", "StateRound", "str", "StateRound"]
     files = sorted(p.relative_to(tmp_path / "first") for p in (tmp_path / "first").rglob("*") if p.is_file())
     assert any(p.suffix == ".safetensors" and "stats" in p.parts for p in files)
     assert Path("model/model.safetensors") in files

@@ -26,7 +26,7 @@ LEVELS = (0.25, 0.5, 0.75, 0.9, 0.99)
 """The quantiles of a feature's active values that are kept."""
 
 _LOW, _OCTAVES, _PER_OCTAVE = 2.0**-12, 24, 16
-_FORMAT = "emosae-feature-stats/1"
+_FORMAT = "emosae-feature-stats/2"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -68,18 +68,18 @@ class FeatureStats:
     def save(self, path: Path) -> None:
         """Write the statistics to a safetensors file, whole or not at all."""
         about = {
-            "format": _FORMAT,
             "corpus": self.corpus,
-            "n_tokens": str(self.n_tokens),
-            "residual_norm": repr(self.residual_norm),
-            "levels": json.dumps(self.levels),
+            "n_tokens": self.n_tokens,
+            "residual_norm": self.residual_norm,
+            "levels": self.levels,
         }
         tensors = {
             name: np.ascontiguousarray(getattr(self, name), dtype=np.float32)
             for name in ("density", "maximum", "quantiles")
         }
         with atomic_path(path) as part:
-            save_file(tensors, part, metadata=about)
+            # One entry, because safetensors writes several in an order that differs from run to run.
+            save_file(tensors, part, metadata={_FORMAT: json.dumps(about)})
 
     @classmethod
     def load(cls, path: Path) -> FeatureStats:
@@ -93,17 +93,17 @@ class FeatureStats:
             raise MissingFileError(f"No statistics of features at {path}. Measure them on a corpus first.")
         try:
             with safe_open(path, framework="numpy") as file:
-                about = file.metadata() or {}
-                if about.get("format") != _FORMAT:
+                about = json.loads((file.metadata() or {}).get(_FORMAT, "null"))
+                if about is None:
                     raise UserError(f"{path} holds no statistics of features. Measure them anew.")
                 tensors = {name: file.get_tensor(name) for name in ("density", "maximum", "quantiles")}
         except SafetensorError as error:
             raise UserError(f"{path} cannot be read ({error}). Measure the statistics anew.") from error
         return cls(
             corpus=about["corpus"],
-            n_tokens=int(about["n_tokens"]),
-            residual_norm=float(about["residual_norm"]),
-            levels=tuple(json.loads(about["levels"])),
+            n_tokens=about["n_tokens"],
+            residual_norm=about["residual_norm"],
+            levels=tuple(about["levels"]),
             **tensors,
         )
 
