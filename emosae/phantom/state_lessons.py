@@ -48,7 +48,7 @@ class StateRound(Round):
             a state only roughly.
         readout: Weight of the readout's loss beside that of the text.
         alike: Share of an answer of the readout that goes to emotions of like valence and arousal.
-        width: How far these lie, in planted valence and arousal (standard deviation).
+        width: How far these lie, in planted distance (standard deviation).
         per_emotion: Passages of an emotion and language from which its state is measured.
         every: Steps after which the states are measured anew.
     """
@@ -60,7 +60,7 @@ class StateRound(Round):
     noise: float = 0.5
     readout: float = 0.5
     alike: float = 0.5
-    width: float = 0.25
+    width: float = 0.7
     per_emotion: int = 6
     every: int = 40
 
