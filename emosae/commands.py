@@ -21,6 +21,7 @@ __all__ = [
     "norms_command",
     "show_selection",
     "stage_help",
+    "stats_command",
 ]
 
 STAGE_HELP = {
@@ -34,6 +35,7 @@ STAGE_HELP = {
 TOOLS = {
     "concepts": "Concept sets: `list`, `build en=FILE …`, `check NAME`, `align NAME DATA`.",
     "norms": "Human data: `list`, `show NAME`, `fetch NAME [FILE]`, `add FILE [key=value …]`.",
+    "stats": "Count how features fire on running text of yours; doses and maxima are measured by it.",
     "cache": "sae_cache/: `list`, `verify`, `prune`.",
     "doctor": "What is here and what fits: versions, cache, human data, accelerators.",
 }
@@ -121,6 +123,13 @@ output=FILE says where a built set is written; without, it is kept in the cache 
     "  emosae norms fetch warriner Ratings_Warriner_et_al.csv   take a file you have\n"
     "  emosae norms add my_ratings.csv name=mine language=en\n"
     "Folders named in $EMOSAE_DATA are searched too.",
+    "stats": """\
+Examples:
+  emosae stats preset=phantom corpus=my_texts.txt
+  emosae stats model=FOLDER sae=FOLDER corpus=texts.jsonl corpus.column=body corpus.tokens=2000000
+A corpus is a .txt (a text a line), .jsonl or .parquet file; special tokens do not count. corpus.name=NAME
+is what the statistics are called (else the file's name), corpus.window=512 the tokens read at a time.
+They are written beside the SAE in the cache when the corpus was read, whole or not at all.""",
     "cache": "Examples:\n  emosae cache list\n  emosae cache verify\n  emosae cache prune",
     "doctor": "Example: emosae doctor",
 }
@@ -253,6 +262,14 @@ def _list_norms(wanted: Mapping[str, str]) -> None:
         table = table.filter(kept)
     _show(table)
     print(f"{table.height} data sets. `emosae norms show NAME` says whose one is and how to get it.")
+
+
+def stats_command(words: Sequence[str]) -> int:
+    """`emosae stats [PRESET|MODEL] corpus=FILE [key=value …]`."""
+    from emosae.steering import measure
+
+    print("\n".join(measure.command(words)))
+    return 0
 
 
 def cache_command(words: Sequence[str]) -> int:

@@ -1,16 +1,17 @@
-"""The lens: a model, its tokenizer and its SAEs, ready to be read."""
+"""The lens: a model, its tokenizer and its SAEs, ready to be read and steered."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from emosae.errors import UserError, unknown_name
+from emosae.errors import UserError
 from emosae.paths import embedded
+from emosae.steering.lens import Steerer
 
 if TYPE_CHECKING:
     from emosae.config import ModelConfig, SAESource
@@ -22,7 +23,7 @@ __all__ = ["Lens", "load", "open_lens"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Lens:
+class Lens(Steerer):
     """A language model seen through its sparse autoencoders.
 
     Attributes:
@@ -30,7 +31,10 @@ class Lens:
         tokenizer: Its fast tokenizer.
         saes: The SAEs, by the site that each reads.
         name: What reports call it: the preset's or the model's name.
-        concepts: Name of the concept set that `select` reads.
+        concepts: Name or file of the concept set that `select` and `steer` read.
+        languages: Languages in which a feature must be selected to be universal.
+        preset: The preset it was loaded as, for how words are read; `custom` for none.
+        memory: What was computed once and is kept: selections, output scores.
     """
 
     model: Any
@@ -38,6 +42,9 @@ class Lens:
     saes: Mapping[Site, SparseAutoencoder]
     name: str = ""
     concepts: str = "goemotions27"
+    languages: tuple[str, ...] = ("en",)
+    preset: str = "custom"
+    memory: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __repr__(self) -> str:
         return f"Lens({self.name!r}, {', '.join(str(site) for site in self.saes)})"
@@ -101,7 +108,14 @@ class Lens:
         reading = extract(self.model, self.tokenizer, saes, items, pooling=pooling, max_tokens=max_tokens)
         return reading[where].features
 
-    def select(self, concept: str, language: str = "en", site: Site | str | None = None) -> pl.DataFrame:
+    def select(
+        self,
+        concept: str,
+        language: str = "en",
+        site: Site | str | None = None,
+        *,
+        output_score: str = "selected",
+    ) -> pl.DataFrame:
         """Rank the features that respond to a concept's words.
 
         The concept is compared with all others of the lens' concept set and with the neutral words, each word read
@@ -110,28 +124,20 @@ class Lens:
         Args:
             concept: A concept of the lens' concept set, for example `joy`.
             language: A language of the set.
-            site: Where to read; None means the only site there is.
+            site: Where to read; None means the only site, or the one that the preset steers at.
+            output_score: Which rows get an output score, on decoders: the `selected` ones, `all`, or `none`.
 
         Returns:
-            A row a feature, best first, with the columns of `emosae.selection.Selection.scores`: among them
-            `feature`, `auroc`, `mean_difference`, `p`, `p_adjusted`, `support`, `density`, `selected`.
+            A row a feature, best first, with the columns of `emosae.selection.Selection.scores`, among them
+            `feature`, `auroc`, `mean_difference`, `p`, `p_adjusted`, `support`, `density`, `selected`, and
+            `output_score`: 0 to 1, whether the feature writes what its decoder points to; null where not computed.
 
         Raises:
             UserError: An unknown concept, language or site.
         """
-        from emosae import pipeline
-        from emosae.concepts import load_concepts
+        from emosae.steering.words import rank_features
 
-        known = load_concepts(self.concepts).concepts
-        if concept not in known:
-            raise unknown_name(
-                "concept", concept, known, hint=f"They are those of the set {self.concepts!r}."
-            )
-        where = self.site(site)
-        selection = pipeline.select_for_lens(self, where, language)
-        return selection.scores.filter(
-            (pl.col("concept") == concept) & (pl.col("language") == language)
-        ).sort("rank")
+        return rank_features(self, concept, language, self.steering_site(site), output_score)
 
 
 def load(
@@ -146,6 +152,7 @@ def load(
     dtype: str = "auto",
     device_map: Any = None,
     concepts: str | None = None,
+    languages: str | Sequence[str] | None = None,
 ) -> Lens:
     """Load a model with its SAEs.
 
@@ -159,7 +166,10 @@ def load(
         device: Where the model and the SAEs live, for example `cpu`, `cuda`.
         dtype: The model's number format: `auto` (as stored), `float32`, `bfloat16`, `float16`.
         device_map: Passed on to transformers, for a model over several devices.
-        concepts: Concept set that `Lens.select` reads; None means the preset's, else `goemotions27`.
+        concepts: Concept set that `Lens.select` and `Lens.steer` read, by name or file; None means the preset's,
+            else `goemotions27`.
+        languages: Languages in which a feature must be selected to be universal; None means the preset's, else
+            English.
 
     Returns:
         The lens.
@@ -185,24 +195,45 @@ def load(
         chosen = load_preset(preset)
         which, source = chosen.model, chosen.sae
         concepts = concepts or chosen.concepts.path or chosen.concepts.name
+        languages = languages or chosen.language
     which.device, which.device_map = device, device_map
     which.dtype = which.dtype if dtype == "auto" else dtype
-    return open_lens(which, source, name=preset, concepts=concepts or "goemotions27")
+    return open_lens(
+        which,
+        source,
+        name=preset,
+        concepts=concepts or "goemotions27",
+        languages=languages or ("en",),
+        preset=preset or "custom",
+    )
 
 
-def open_lens(which: ModelConfig, source: SAESource, *, name: str | None, concepts: str) -> Lens:
+def open_lens(
+    which: ModelConfig,
+    source: SAESource,
+    *,
+    name: str | None,
+    concepts: str,
+    languages: str | Sequence[str] = ("en",),
+    preset: str = "custom",
+) -> Lens:
     """Load a model and its SAEs from their configuration, and check that they fit each other.
+
+    A decoder is prepared at the SAEs' sites (`emosae.prepare`), so that it may be compiled and steered afterwards.
 
     Args:
         which: The model.
         source: The SAEs.
         name: What reports call the pair; None takes the model that the SAE was trained on, else the folder.
-        concepts: Concept set that `Lens.select` reads.
+        concepts: Concept set that `Lens.select` and `Lens.steer` read.
+        languages: Languages in which a feature must be selected to be universal.
+        preset: The preset that says how words are read.
 
     Raises:
         UserError: No SAE named, two for one site, or one whose width is not the site's.
     """
-    from emosae.models import check_width, load_model
+    from emosae.models import check_width, is_decoder, load_model
+    from emosae.steering import prepare
 
     saes = _open_saes(source, which.device)
     model, tokenizer = load_model(
@@ -220,9 +251,16 @@ def open_lens(which: ModelConfig, source: SAESource, *, name: str | None, concep
             )
         check_width(model, sae.site, sae.cfg.d_in, f"The SAE {sae.name}")
         by_site[sae.site] = sae
-    shown = name or saes[0].cfg.model_name or Path(which.name).name
+    if is_decoder(model):  # these sites alone: a question at every place would cost each token a little
+        prepare(model, {site for sae in saes for site in (sae.site, sae.site_out)})
     return Lens(
-        model=model, tokenizer=tokenizer, saes=dict(sorted(by_site.items())), name=shown, concepts=concepts
+        model=model,
+        tokenizer=tokenizer,
+        saes=dict(sorted(by_site.items())),
+        name=name or saes[0].cfg.model_name or Path(which.name).name,
+        concepts=concepts,
+        languages=(languages,) if isinstance(languages, str) else tuple(languages),
+        preset=preset,
     )
 
 

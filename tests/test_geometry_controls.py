@@ -15,7 +15,8 @@ from scipy.spatial.distance import pdist
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import LeaveOneOut, cross_val_predict
 from sklearn.preprocessing import StandardScaler
-from test_geometry_study import CONCEPTS, FAST, People, _row, _world
+from test_geometry_simulation import trials
+from test_geometry_study import FAST, People, _row, _world
 
 from emosae.errors import UserError
 from emosae.geometry import (
@@ -27,9 +28,9 @@ from emosae.geometry import (
     study_geometry,
     valence_axis,
 )
-from emosae.geometry.control import PENALTIES, spread_interval
+from emosae.geometry.direction import PENALTIES
 
-TRIALS = [pytest.param(100, id="fast"), pytest.param(1000, id="full", marks=pytest.mark.slow)]
+affect = trials.affect
 
 
 def _sparse(n: int = 14, k: int = 60, seed: int = 3) -> np.ndarray:
@@ -110,39 +111,11 @@ def test_draws_that_do_not_fit_are_refused_or_noted() -> None:
     assert "draws" not in set(none.rsa["space"])
 
 
-@pytest.mark.parametrize("n_trials", TRIALS)
-def test_p_random_is_uniform_where_the_selection_is_worth_nothing(n_trials: int) -> None:
-    """A space that is itself a random set is one more draw. Stored: see the bound, 1,000 trials."""
-    rng = np.random.default_rng(0)
-    below = []
-    config = replace(FAST, n_permutations=1, n_bootstrap=0, comparators=["pearson"])
-    for _ in range(n_trials):
-        matrix = rng.random((8, 40))
-        people = People(CONCEPTS[:8], rng.random((2, 28)))
-        draws = random_draws(matrix, "features", 10, n_draws=19, dissimilarity="euclidean", seed=rng)
-        own = matrix[:, rng.choice(40, 10, replace=False)]
-        config = replace(config, dissimilarity="euclidean")
-        found = study_geometry({"features": own}, CONCEPTS[:8], people, config, draws={"draws": draws})
-        below.append(_row(found.rsa, space="features")["p_random"])
-    assert stats.kstest(np.array(below) - rng.random(n_trials) / 20, "uniform").pvalue > 1e-3
-
-
 # concepts without feeling -----------------------------------------------------------------------------------
 
 
-def _affect(
-    rng: np.random.Generator, control_valence: float, n: int = 27, m: int = 18, k: int = 80
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Emotions whose features follow valence; control concepts that follow it as much as asked."""
-    axis = rng.standard_normal(k)
-    valence = rng.standard_normal(n)
-    emotions = valence[:, None] * axis + 1.5 * rng.standard_normal((n, k))
-    control = control_valence * rng.standard_normal(m)[:, None] * axis + 1.5 * rng.standard_normal((m, k))
-    return emotions, valence, control
-
-
 def test_the_axis_is_ridge_regression_with_the_best_left_out_penalty() -> None:
-    emotions, valence, control = _affect(np.random.default_rng(0), 0.5)
+    emotions, valence, control = affect(np.random.default_rng(0), 0.5)
     emotions[:, 7] = 3.0  # a feature that never varies says nothing and must not divide by zero
     found = valence_axis(emotions, valence, control, n_permutations=10)
     z, scale = emotions.copy(), StandardScaler().fit(np.delete(emotions, 7, axis=1))
@@ -164,12 +137,12 @@ def test_the_axis_is_ridge_regression_with_the_best_left_out_penalty() -> None:
 
 def test_control_concepts_along_valence_are_told_from_others() -> None:
     rng = np.random.default_rng(1)
-    emotions, valence, control = _affect(rng, 1.0)
+    emotions, valence, control = affect(rng, 1.0)
     loaded = valence_axis(emotions, valence, control, n_permutations=499)
     assert loaded.p < 0.01
     assert loaded.statistic > 3 * loaded.expected
     assert loaded.share > 0.5
-    emotions, valence, control = _affect(rng, 0.0)
+    emotions, valence, control = affect(rng, 0.0)
     free = valence_axis(emotions, valence, control, n_permutations=499)
     assert free.p > 0.05
     assert free.share < 0.5
@@ -177,7 +150,7 @@ def test_control_concepts_along_valence_are_told_from_others() -> None:
 
 @given(shift=st.floats(-5, 5), size=st.floats(0.1, 10))
 def test_the_axis_does_not_depend_on_the_unit_of_features_or_valence(shift: float, size: float) -> None:
-    emotions, valence, control = _affect(np.random.default_rng(2), 0.5, k=12)
+    emotions, valence, control = affect(np.random.default_rng(2), 0.5, k=12)
     one = valence_axis(emotions, valence, control, n_permutations=20)
     other = valence_axis(
         emotions * size + shift, valence * size + shift, control * size + shift, n_permutations=20
@@ -244,25 +217,6 @@ def test_too_few_emotions_or_other_coordinates_are_refused() -> None:
         valence_axis(np.ones((9, 3)), np.arange(9.0), np.ones((4, 2)))
 
 
-@pytest.mark.parametrize("n_trials", TRIALS)
-def test_p_of_the_axis_holds_where_the_control_has_no_valence(n_trials: int) -> None:
-    """At the 5 % level; the bound is four standard errors above it."""
-    rng = np.random.default_rng(0)
-    p = [valence_axis(*_affect(rng, 0.0), n_permutations=99, seed=rng).p for _ in range(n_trials)]
-    assert np.mean(np.array(p) <= 0.05) < 0.05 + 4 * np.sqrt(0.05 * 0.95 / n_trials)
-    assert 0.3 < np.mean(p) < 0.7
-
-
-@pytest.mark.parametrize("n_trials", TRIALS)
-def test_the_interval_of_the_share_covers(n_trials: int) -> None:
-    rng = np.random.default_rng(0)
-    inside = []
-    for _ in range(n_trials):
-        low, high = spread_interval(rng.normal(0, 2, 27), rng.normal(0, 1, 27), 0.95)
-        inside.append(low <= 0.5 <= high)
-    assert abs(np.mean(inside) - 0.95) < 0.02 + 4 * np.sqrt(0.05 * 0.95 / n_trials)
-
-
 # single raters ----------------------------------------------------------------------------------------------
 
 
@@ -274,6 +228,8 @@ def test_every_rater_is_compared_with_every_space() -> None:
         rows = found.raters.filter(pl.col("space") == name)
         rdm = compute_rdm(matrix)
         expected = [compare(rdm, rater, "rho-a")[0, 0] for rater in people.raters]
-        np.testing.assert_allclose(rows["score"], expected)
-        assert rows["score"].mean() == pytest.approx(_row(found.rsa, space=name, comparator="rho-a")["score"])
+        np.testing.assert_allclose(rows["rho_model"], expected)
+        assert rows["rho_model"].mean() == pytest.approx(
+            _row(found.rsa, space=name, comparator="rho-a")["score"]
+        )
     assert set(found.raters["role"]) == {"model", "attribute"}

@@ -1,145 +1,149 @@
-"""Do p-values and intervals hold? Fast checks of a few hundred trials; the full ones are marked slow.
+"""Do p-values and intervals hold? A few hundred trials here; a thousand of each are stored and checked here.
 
-Stored results of the slow runs (1,000 trials, numpy 2.4, seed 0) stand beside each bound.
+`benchmarks/simulations.py` makes the stored ones from the same trials; it says how to make them again.
 """
 
 from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy import stats
 from scipy.spatial.distance import pdist
 
-from emosae.geometry import compute_rdm
-from emosae.geometry.axes import correlate_axes
-from emosae.geometry.bootstrap import bootstrap_scores, draw_multiplicities, fisher_interval
-from emosae.geometry.comparators import mean_over_raters
-from emosae.geometry.permutation import label_permutations, mantel_test
-from emosae.geometry.procrustes import procrustes_test
-from emosae.geometry.valence import beyond_valence
+from emosae.geometry.permutation import label_permutations, pair_orders
+from emosae.geometry.valence import partial_rho
 
-FEW, MANY = 200, 1000
-TRIALS = [pytest.param(FEW, id="fast"), pytest.param(MANY, id="full", marks=pytest.mark.slow)]
+BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 
 
-def _raters(points: np.ndarray, rng: np.random.Generator, n_raters: int = 6) -> np.ndarray:
-    distance = pdist(points)
-    return np.round(distance + rng.standard_normal((n_raters, len(distance))), 1)  # with ties, as scales have
+def _load() -> tuple[ModuleType, ModuleType]:
+    sys.path.insert(0, str(BENCHMARKS))
+    try:
+        return importlib.import_module("simulations"), importlib.import_module("trials")
+    finally:
+        sys.path.remove(str(BENCHMARKS))
 
 
-def _uniform(p: list[float]) -> bool:
-    """Kolmogorov-Smirnov at the 0.1 % level: a test that fails by chance once in a thousand seeds."""
-    return bool(stats.kstest(p, "uniform").pvalue > 1e-3)
-
-
-def _rate(hits: list[bool], nominal: float) -> bool:
-    """The rate is within four standard errors of the nominal one."""
-    return bool(abs(np.mean(hits) - nominal) < 4 * np.sqrt(nominal * (1 - nominal) / len(hits)))
-
-
-@pytest.mark.parametrize("n_trials", TRIALS)
-@pytest.mark.parametrize("method", ["rho-a", "pearson"])
-def test_mantel_p_is_uniform_when_nothing_is_shared(method: str, n_trials: int) -> None:
-    """Stored: 5.3 % (rho-a) and 5.1 % (pearson) at the 5 % level."""
-    rng = np.random.default_rng(0)
-    p = []
-    for _ in range(n_trials):
-        rdm = compute_rdm(rng.standard_normal((12, 8)))
-        found = mantel_test(
-            rdm, _raters(rng.standard_normal((12, 2)), rng), method, n_permutations=199, seed=rng
-        )
-        p.append(found.p[0])
-    assert _uniform(p)
-    assert _rate([one <= 0.05 for one in p], 0.05)
-
-
-@pytest.mark.parametrize("n_trials", TRIALS)
-def test_procrustes_and_axis_p_are_uniform_when_nothing_is_shared(n_trials: int) -> None:
-    rng = np.random.default_rng(0)
-    aligned, axis, best = [], [], []
-    for _ in range(n_trials):
-        orders = label_permutations(10, 199, rng)
-        a, b = rng.standard_normal((2, 10, 2))
-        aligned.append(procrustes_test(a, b, orders)[1])
-        found = correlate_axes(a, b[:, 0], orders, n_bootstrap=0)
-        axis.append(found.p[0])
-        best.append(found.p_max[found.r.argmax()])
-    assert _uniform(aligned)
-    assert _uniform(axis)
-    assert _uniform(best)
-
-
-@pytest.mark.parametrize(
-    ("signal", "n_trials"),
-    [(1.0, FEW), *(pytest.param(signal, MANY, marks=pytest.mark.slow) for signal in (0.0, 1.0, 2.5))],
+simulations, trials = _load()
+FEW = {"groups": 10, "best_site": 20, "random_set": 40, "one_truth": 40} | dict.fromkeys(
+    ("similarity_interval_nothing", "similarity_interval_some", "similarity_interval_much"), 80
 )
-def test_bootstrap_interval_covers(signal: float, n_trials: int) -> None:
-    """The truth is the score over very many concepts of the same world; 27 concepts are seen."""
-    rng = np.random.default_rng(0)
-
-    def world(n: int) -> tuple[np.ndarray, np.ndarray]:
-        points = rng.standard_normal((n, 2))
-        space = np.hstack([signal * points, rng.standard_normal((n, 6))])
-        return pdist(space)[None], _raters(points, rng, 8)
-
-    truth = np.mean([mean_over_raters(*world(400))[0] for _ in range(4)])
-    covered = []
-    for _ in range(n_trials):
-        rdms, raters = world(27)
-        samples = bootstrap_scores(rdms, raters, "rho-a", draw_multiplicities(27, 400, rng))
-        low, high = fisher_interval(mean_over_raters(rdms, raters), samples, 27)
-        covered.append(bool(low[0] <= truth <= high[0]))
-    margin = 3 * np.sqrt(0.05 * 0.95 / n_trials)
-    assert 0.93 - margin <= np.mean(covered) <= 0.97 + margin
+"""Trials where one takes long; 200 of the others."""
 
 
-@pytest.mark.parametrize("n_trials", TRIALS)
-@pytest.mark.parametrize("rho", [0.0, 0.5, 0.9])
-def test_axis_interval_covers(rho: float, n_trials: int) -> None:
-    rng = np.random.default_rng(0)
-    orders = label_permutations(27, 1)
-    covered = []
-    for _ in range(n_trials):
-        axis, noise = rng.standard_normal((2, 27))
-        attribute = rho * axis + np.sqrt(1 - rho**2) * noise
-        sign = np.sign(axis @ attribute - axis.sum() * attribute.mean())
-        found = correlate_axes(axis[:, None], attribute, orders, n_bootstrap=400, seed=rng)
-        covered.append(bool(found.low[0] <= sign * rho <= found.high[0]))
-    margin = 3 * np.sqrt(0.05 * 0.95 / n_trials)
-    assert 0.93 - margin <= np.mean(covered) <= 0.97 + margin
+@pytest.mark.parametrize("name", list(trials.SIMULATIONS))
+def test_a_few_trials_are_within_wide_bounds(name: str) -> None:
+    kind, n = trials.SIMULATIONS[name].kind, FEW.get(name, 200)
+    values = np.array([simulations.run_trial(name, number) for number in range(n)])
+    error = np.sqrt(0.05 * 0.95 / n)
+    if kind in {"interval", "wide"}:
+        assert set(values) <= {0.0, 1.0}
+        assert 0.93 - 3 * error <= values.mean() <= (0.97 + 3 * error if kind == "interval" else 1.0)
+        return
+    assert np.mean(values <= 0.05) <= 0.05 + 4 * error
+    if kind == "p":
+        steps = trials.SIMULATIONS[name].steps
+        spread = np.random.default_rng(0).random(n) / steps if steps else 0.0
+        assert stats.kstest(values - spread, "uniform").pvalue > 1e-3
 
 
-def _beyond(rng: np.random.Generator, *, share: float, residuals: str) -> float:
-    """Raters see valence and two more dimensions; the space has valence, bent, and `share` of the others."""
-    valence, more = rng.standard_normal(27), rng.standard_normal((27, 2))
-    raters = _raters(np.column_stack([1.5 * valence, 0.8 * more]), rng)
-    hidden = np.column_stack(
-        [1.5 * valence, np.tanh(2 * valence), rng.standard_normal((27, 4)), share * more]
-    )
-    matrix = hidden @ rng.standard_normal((8, 120)) + rng.standard_normal((27, 120))
-    return beyond_valence(matrix, valence, raters, residuals=residuals, n_permutations=99, seed=rng).p
+@pytest.fixture(scope="module")
+def stored() -> dict[str, Any]:
+    if not simulations.RESULTS.is_file():
+        pytest.skip("no stored simulations yet: run `python benchmarks/simulations.py`")
+    found: dict[str, Any] = json.loads(simulations.RESULTS.read_text())
+    return found
 
 
-@pytest.mark.parametrize("n_trials", TRIALS)
-@pytest.mark.parametrize("residuals", ["permutation", "rotation"])
-def test_beyond_valence_rejects_no_more_than_it_may(residuals: str, n_trials: int) -> None:
-    rng = np.random.default_rng(0)
-    rejected = np.mean([_beyond(rng, share=0.0, residuals=residuals) <= 0.05 for _ in range(n_trials)])
-    assert rejected <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / n_trials)
+@pytest.mark.parametrize("name", list(trials.SIMULATIONS))
+def test_a_thousand_stored_trials_are_within_their_bounds(name: str, stored: dict[str, Any]) -> None:
+    assert name in stored["simulations"], "run `python benchmarks/simulations.py`"
+    row = stored["simulations"][name]
+    assert row["n_trials"] >= 1_000
+    assert row["within"], row
+    measured = row["coverage"] if "coverage" in row else row["rate"]
+    assert row["bounds"][0] <= measured <= row["bounds"][1]
+    assert row["kind"] == trials.SIMULATIONS[name].kind
+    assert row["code"] == simulations.code_tag(trials.SIMULATIONS[name]), "made by other code: run it again"
 
 
-@pytest.mark.parametrize(("residuals", "least"), [("permutation", 0.45), ("rotation", 0.6)])
+def test_the_digest_is_of_what_the_code_does_and_not_of_what_is_said_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulation = trials.SIMULATIONS["procrustes"]
+    folder = tmp_path / "emosae" / "geometry"
+    folder.mkdir(parents=True)
+    for name in ("procrustes", "permutation"):
+        text = (BENCHMARKS.parent / "emosae" / "geometry" / f"{name}.py").read_text()
+        (folder / f"{name}.py").write_text(text)
+    before = simulations.code_tag(simulation)
+    monkeypatch.setattr(simulations, "HERE", tmp_path / "benchmarks")
+    assert simulations.code_tag(simulation) == before
+    text = (folder / "permutation.py").read_text()
+    said, done = '"""Return the share of permuted', "(reached + 1)"
+    assert said in text
+    assert done in text
+    (folder / "permutation.py").write_text(text.replace(said, '"""Give the share of permuted'))
+    assert simulations.code_tag(simulation) == before
+    (folder / "permutation.py").write_text(text.replace(done, "reached"))
+    assert simulations.code_tag(simulation) != before
+
+
+def test_a_stopped_run_goes_on_and_trials_of_other_code_are_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log, output = tmp_path / "log.jsonl", tmp_path / "results" / "found.json"
+    options = ["simulations.py", "--only", "control_share", "--log", str(log), "--output", str(output)]
+    monkeypatch.setattr(sys, "argv", [*options, "--trials", "30"])
+    simulations.main()
+    lines = log.read_text().splitlines()
+    assert len(lines) == 2
+    first = json.loads(output.read_text())["simulations"]["control_share"]
+    values = [value for line in lines for value in json.loads(line)["values"]]
+    assert values == [simulations.run_trial("control_share", number) for number in range(30)]
+    assert (first["n_trials"], first["coverage"]) == (30, round(float(np.mean(values)), 4))
+    log.write_text(lines[0] + "\n" + lines[1][:20])  # stopped while writing
+    simulations.main()
+    assert json.loads(output.read_text())["simulations"]["control_share"]["coverage"] == first["coverage"]
+    assert lines[1].partition('"seconds"')[0] in log.read_text(), "the broken line was made again"
+    other = json.loads(lines[0]) | {"code": "other", "values": [0.0] * 20}
+    log.write_text(json.dumps(other) + "\n")
+    simulations.main()
+    assert json.loads(output.read_text())["simulations"]["control_share"]["coverage"] == first["coverage"]
+    assert "control_share: 30 trials" in capsys.readouterr().out
+
+
+def test_judging_tells_what_holds_from_what_does_not() -> None:
+    uniform = (np.arange(1000) + 0.5) / 1000
+    assert simulations.judge("paired_bootstrap", uniform)["within"]
+    assert not simulations.judge("paired_bootstrap", uniform**2)["within"]
+    assert not simulations.judge("paired_bootstrap", np.sqrt(uniform))["within"]
+    clumped = np.where(uniform <= 0.05, uniform, 0.5)  # the rate is right, the rest is not
+    assert not simulations.judge("paired_bootstrap", clumped)["within"]
+    assert simulations.judge("control_axis", np.sqrt(uniform))["within"], "conservative is allowed there"
+    assert not simulations.judge("control_axis", uniform**2)["within"]
+    for covered, holds in ((920, False), (950, True), (980, False)):
+        values = np.repeat([1.0, 0.0], [covered, 1000 - covered])
+        assert simulations.judge("r_interval", values)["within"] is holds
+
+
+@pytest.mark.parametrize(("residuals", "least"), [("permutation", 0.4), ("rotation", 0.55)])
 def test_beyond_valence_finds_what_is_shared_beyond_it(residuals: str, least: float) -> None:
-    """Stored: 57 % by permutation, 88 % by rotation, for two more dimensions at half of valence's weight."""
+    """In 1,000 trials: 57 % by permutation, 88 % by rotation, for two more dimensions at half of valence's weight."""
     rng = np.random.default_rng(0)
-    found = np.mean([_beyond(rng, share=0.8, residuals=residuals) <= 0.05 for _ in range(FEW)])
+    found = np.mean([trials.beyond(rng, share=0.8, residuals=residuals) <= 0.05 for _ in range(100)])
     assert found > least
 
 
 def test_a_partial_mantel_test_would_not_hold() -> None:
     """What `beyond_valence` is for: partial rho under permuted labels rejects when all is valence."""
-    from emosae.geometry.permutation import pair_orders
-    from emosae.geometry.valence import partial_rho
 
     rng = np.random.default_rng(0)
     rejected = []

@@ -15,8 +15,6 @@ from emosae.geometry import Geometry, GeometryConfig, compare_sites, study_geome
 from emosae.geometry.permutation import label_permutations
 from emosae.geometry.sites import SITES_SCHEMA, other_half
 
-TRIALS = [pytest.param(30, id="fast"), pytest.param(1000, id="full", marks=pytest.mark.slow)]
-
 
 def _sites(config: GeometryConfig = FAST) -> tuple[dict[str, Geometry], People, dict[str, np.ndarray]]:
     spaces, concepts, people = _world()
@@ -100,8 +98,8 @@ def test_what_is_chosen_on_one_half_is_scored_on_the_other() -> None:
     assert np.isnan(other_half(rdms[:, :21], people.raters[:, :21], 7, "rho-a")[0]).all()
 
 
-@pytest.mark.parametrize("n_trials", TRIALS)
-def test_p_of_the_best_site_is_uniform_and_the_bare_one_is_not(n_trials: int) -> None:
+def test_p_of_the_best_site_is_uniform_and_the_bare_one_is_not() -> None:
+    n_trials = 30  # a thousand are stored: see test_geometry_simulation.py
     rng = np.random.default_rng(0)
     config = replace(FAST, n_permutations=99, n_bootstrap=0, comparators=["pearson"])
     corrected, bare, held_out = [], [], []

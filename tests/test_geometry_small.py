@@ -13,7 +13,9 @@ from scipy.spatial.distance import pdist
 from emosae.errors import UserError
 from emosae.geometry import Geometry, GeometryConfig, study_geometry
 
-FAST = GeometryConfig(n_permutations=99, n_bootstrap=30, n_random=5, comparators=["spearman"])  # type: ignore[list-item]
+FAST = GeometryConfig(
+    n_permutations=99, n_bootstrap=30, n_random=5, n_rater_simulations=20, comparators=["spearman"]
+)  # type: ignore[list-item]
 
 
 def spaces(n: int, seed: int = 0) -> tuple[dict[str, np.ndarray], list[str]]:

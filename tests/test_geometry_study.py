@@ -15,12 +15,12 @@ from scipy.spatial.distance import pdist, squareform
 from emosae.errors import UserError
 from emosae.geometry import Comparator, Geometry, GeometryConfig, compare, compute_rdm, study_geometry
 from emosae.geometry.ceiling import mean_rdm, mean_rdm_ceiling, noise_ceiling
+from emosae.geometry.hypotheses import TEST_SCHEMA
 from emosae.geometry.rdm import pair_numbers
 from emosae.geometry.rsa import RSA_SCHEMA
-from emosae.geometry.study import TEST_SCHEMA
 
 CONCEPTS = [f"emotion{i}" for i in range(14)]
-FAST = GeometryConfig(n_permutations=200, n_bootstrap=100)
+FAST = GeometryConfig(n_permutations=200, n_bootstrap=100, n_rater_simulations=0)
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,8 @@ class ConceptsConfig:
     """Where categories and words come from."""
     kind: ConceptKind = ConceptKind.emotion
     """What the set is for: emotion, control, neutral."""
+    synonyms: dict[str, Any] = field(default_factory=dict)
+    """Concept to the name, or a list of names, by which human data may call it, such as {nervousness: anxiety}."""
     languages: dict[str, LanguageWords] = field(default_factory=dict)
     """Language (ISO 639-1 code) to its words."""
     path: str | None = None

@@ -58,7 +58,9 @@ def read_yaml(path: Path) -> ConceptsConfig:
     for key, value in values.items():
         if key not in known:
             raise unknown_name(f"key of a concept set (in {path})", key, known)
-        if key != "languages" and not isinstance(value, str | None):
+        if key == "synonyms":
+            _check_synonyms(value, path)
+        elif key != "languages" and not isinstance(value, str | None):
             raise UserError(f"The {key} of {path} must be text, got {value!r}. Put it in quotation marks.")
     given = {key: value for key, value in values.items() if value is not None}
     kind = given.get("kind", ConceptKind.emotion)
@@ -66,6 +68,17 @@ def read_yaml(path: Path) -> ConceptsConfig:
         raise unknown_name(f"kind of concept set (in {path})", kind, ConceptKind.__members__)
     languages = {name: _language(name, own, path) for name, own in values["languages"].items()}
     return ConceptsConfig(**{"name": path.stem} | given | {"kind": ConceptKind(kind), "languages": languages})
+
+
+def _check_synonyms(value: object, path: Path) -> None:
+    """Check that each concept has a name or a list of names: YAML reads `no`, for one, as a value and not as text."""
+    for concept, names in value.items() if isinstance(value, dict) else [("", value)]:
+        listed = names if isinstance(names, list) else [names]
+        if not concept or not all(isinstance(name, str) for name in listed):
+            raise UserError(
+                f"The synonyms of {path} must be names concept by concept, got {names!r}. "
+                'Write, for example, synonyms: {nervousness: "anxiety"}.'
+            )
 
 
 def _language(language: object, own: object, path: Path) -> LanguageWords:

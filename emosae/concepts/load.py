@@ -197,6 +197,13 @@ def assemble(config: ConceptsConfig, rows: Iterable[WordRow], origin: str) -> Co
         for concept in concepts:
             if (concept, language) not in present:
                 raise _empty(origin, concept, language)
+    synonyms = {
+        concept: [names] if isinstance(names, str) else list(names)
+        for concept, names in config.synonyms.items()
+    }
+    for concept in synonyms:
+        if concept not in concepts:
+            raise unknown_name(f"concept with synonyms in {origin}", concept, concepts)
     given = {language: own.labels for language, own in config.languages.items()}
     labels = {
         language: {key: given.get(language, {}).get(key) or key.replace("_", " ") for key in concepts}
@@ -210,6 +217,7 @@ def assemble(config: ConceptsConfig, rows: Iterable[WordRow], origin: str) -> Co
         title=config.title or config.name,
         description=config.description,
         source=config.source,
+        synonyms=synonyms,
     )
 
 

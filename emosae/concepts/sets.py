@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 
@@ -30,6 +30,7 @@ class ConceptSet:
         title: The name as a heading.
         description: What the categories are.
         source: Where categories and words come from.
+        synonyms: Concept to other names by which human data may call it; see `align_names`.
     """
 
     name: str
@@ -39,6 +40,7 @@ class ConceptSet:
     title: str = ""
     description: str = ""
     source: str = ""
+    synonyms: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def concepts(self) -> list[str]:
@@ -75,7 +77,8 @@ class ConceptSet:
             language: {concept: self.labels[language][concept] for concept in kept_concepts}
             for language in kept_languages
         }
-        return replace(self, words=words, labels=labels)
+        synonyms = {concept: names for concept, names in self.synonyms.items() if concept in kept_concepts}
+        return replace(self, words=words, labels=labels, synonyms=synonyms)
 
     def ambiguous(self) -> pl.DataFrame:
         """List the words that stand for more than one concept; selection takes them as nobody's negative.

@@ -13,7 +13,15 @@ from emosae.geometry.measures import Comparator
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-__all__ = ["mean_rdm", "mean_rdm_ceiling", "noise_ceiling", "pool"]
+__all__ = [
+    "mean_rdm",
+    "mean_rdm_ceiling",
+    "noise_ceiling",
+    "others_agreement",
+    "others_reliability",
+    "pool",
+    "scaled",
+]
 
 
 def mean_rdm(raters: Float[np.ndarray, "raters pairs"]) -> Float[np.ndarray, " pairs"]:
@@ -28,7 +36,7 @@ def pool(raters: Float[np.ndarray, "raters pairs"], method: str) -> Float[np.nda
     Ranks are taken over the pairs that a rater judged, stretched to the number of all pairs. For tau-a the
     mean rank is an approximation, as in rsatoolbox.
     """
-    return mean_rdm(_scaled(raters, method))
+    return mean_rdm(scaled(raters, method))
 
 
 def noise_ceiling(
@@ -50,24 +58,49 @@ def noise_ceiling(
     """
     if len(raters) < 2:
         return float("nan"), float("nan")
-    scaled = _scaled(raters, method)
-    judged = ~np.isnan(scaled)
-    total, count = np.where(judged, scaled, 0.0).sum(axis=0), judged.sum(axis=0)
-    upper = compare(_ratio(total, count), raters, method)[0]
-    others = _ratio(total - np.where(judged, scaled, 0.0), count - judged)
-    lower = [compare(others[row], raters[row], method)[0, 0] for row in range(len(raters))]
-    return float(np.mean(lower)), float(np.mean(upper))
+    upper = compare(pool(raters, method), raters, method)[0]
+    return float(np.mean(others_agreement(raters, method))), float(np.mean(upper))
 
 
-def _scaled(raters: np.ndarray, method: str) -> np.ndarray:
-    scaled = np.full(raters.shape, np.nan)
+def others_agreement(
+    raters: Float[np.ndarray, "raters pairs"], method: str = Comparator.RHO_A
+) -> Float[np.ndarray, " raters"]:
+    """Return the similarity of each rater to the pool of the others; NaN for a single rater."""
+    if len(raters) < 2:
+        return np.full(len(raters), np.nan)
+    values = scaled(raters, method)
+    judged = ~np.isnan(values)
+    total, count = np.where(judged, values, 0.0).sum(axis=0), judged.sum(axis=0)
+    others = _ratio(total - np.where(judged, values, 0.0), count - judged)
+    return np.array([compare(others[row], raters[row], method)[0, 0] for row in range(len(raters))])
+
+
+def others_reliability(raters: Float[np.ndarray, "raters pairs"], method: str = Comparator.RHO_A) -> float:
+    """Return the reliability of the mean of all raters but one: its squared correlation with the truth.
+
+    Stepped up with the Spearman-Brown formula from the mean correlation of two raters, for rho-a Spearman's,
+    since ties of a rater's scale are no noise of the mean. NaN for a single rater, 0 where raters do not agree.
+
+    Source: Spearman (1910); Brown (1910).
+    """
+    if len(raters) < 2:
+        return float("nan")
+    measure = Comparator.SPEARMAN if Comparator(method) is Comparator.RHO_A else Comparator(method)
+    first, second = np.triu_indices(len(raters), 1)
+    alike = float(np.nanmean(compare(raters, raters, measure)[first, second]))
+    return float(max((len(raters) - 1) * alike / (1 + (len(raters) - 2) * alike), 0.0))
+
+
+def scaled(raters: Float[np.ndarray, "raters pairs"], method: str) -> Float[np.ndarray, "raters pairs"]:
+    """Return what is averaged over raters: midranks over the pairs judged, for pearson z-scores; NaN stays."""
+    values = np.full(raters.shape, np.nan)
     for rows, judged in missing_patterns(raters):
-        values = raters[np.ix_(rows, judged)]
+        own = raters[np.ix_(rows, judged)]
         if Comparator(method) is Comparator.PEARSON:
-            scaled[np.ix_(rows, judged)] = standardise(values, method) * np.sqrt(judged.sum())
+            values[np.ix_(rows, judged)] = standardise(own, method) * np.sqrt(judged.sum())
         else:
-            scaled[np.ix_(rows, judged)] = rankdata(values, axis=1) * (raters.shape[1] / judged.sum())
-    return scaled
+            values[np.ix_(rows, judged)] = rankdata(own, axis=1) * (raters.shape[1] / judged.sum())
+    return values
 
 
 def _ratio(total: np.ndarray, count: np.ndarray) -> np.ndarray:

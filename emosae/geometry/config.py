@@ -41,6 +41,24 @@ class GeometryConfig:
     n_aligned: int = 2
     """Leading MDS axes that Procrustes aligns and tests; the axes of the emotion map."""
 
+    n_rater_simulations: int = 1_000
+    """Simulated groups of raters with one truth, against which single raters are held; 0 for none."""
+
+    compare: list[str] = field(default_factory=list)
+    """Folders of earlier runs, of other models, whose spaces this one is compared with."""
+
+    cebra: bool = False
+    """Fit CEBRA latents to the main spaces, beside shuffled labels; needs the extra `emosae[cebra]`."""
+
+    cebra_dimensions: int = 3
+    """Dimensions of the latent space."""
+
+    cebra_iterations: int = 1_000
+    """Steps of each CEBRA fit."""
+
+    cebra_shuffles: int = 19
+    """Fits to shuffled labels that stand beside the true one."""
+
     min_concepts_interval: int = 6
     """With fewer concepts no interval is given: the bootstrap means nothing there."""
 
@@ -67,6 +85,10 @@ class GeometryConfig:
             ("n_random", 0),
             ("n_axes", 1),
             ("n_aligned", 1),
+            ("n_rater_simulations", 0),
+            ("cebra_dimensions", 2),
+            ("cebra_iterations", 1),
+            ("cebra_shuffles", 1),
             ("min_concepts_interval", 3),
             ("seed", 0),
         ):

@@ -23,7 +23,7 @@ from emosae.geometry.permutation import (
 from emosae.geometry.tables import attribute_rdms, interval, multiplicities
 from emosae.geometry.valence import partial_rho
 
-__all__ = ["RATERS_SCHEMA", "RSA_SCHEMA", "raters_table", "rsa_table"]
+__all__ = ["RSA_SCHEMA", "rsa_table"]
 
 RSA_SCHEMA = {
     "space": pl.String,
@@ -50,13 +50,6 @@ RSA_SCHEMA = {
     "draws_sd": pl.Float64,
     "draws_low": pl.Float64,
     "draws_high": pl.Float64,
-}
-RATERS_SCHEMA = {
-    "space": pl.String,
-    "role": pl.String,
-    "comparator": pl.String,
-    "rater": pl.Int64,
-    "score": pl.Float64,
 }
 
 
@@ -181,31 +174,6 @@ def _spread(
         beaten = permutation_p(single[bounds[names.index(of)]], scores, exact=False)
         found[of] = {"p_random": float(beaten), "n_draws": len(rdms)}
     return found
-
-
-def raters_table(spaces: Spaces, human: Human, roles: Mapping[str, str], comparator: str) -> pl.DataFrame:
-    """Compare every space, and valence and arousal themselves, with each rater: whose emotions are they?
-
-    The mean of a space's rows is its `score` in the table of spaces. Raters are numbered from 0, those left
-    out for saying nothing not counted.
-    """
-    by_attribute = attribute_rdms(human.attributes)
-    rdms = {name: rdm[human.pairs] for name, rdm in spaces.rdms.items()} | by_attribute
-    scores = compare(np.array(list(rdms.values())), human.raters, comparator)
-    role = {name: roles.get(name, "model") for name in spaces.rdms} | dict.fromkeys(by_attribute, "attribute")
-    return pl.concat(
-        pl.DataFrame(
-            {
-                "space": [name] * len(human.raters),
-                "role": [role[name]] * len(human.raters),
-                "comparator": [str(comparator)] * len(human.raters),
-                "rater": np.arange(len(human.raters)),
-                "score": scores[row],
-            },
-            schema=RATERS_SCHEMA,
-        )
-        for row, name in enumerate(rdms)
-    ).with_columns(pl.col("score").fill_nan(None))
 
 
 def _permuted(

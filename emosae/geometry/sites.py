@@ -16,9 +16,9 @@ from emosae.geometry.permutation import label_permutations, mantel_null, permuta
 from emosae.geometry.rdm import pair_numbers
 
 if TYPE_CHECKING:
-    from emosae.geometry.study import Geometry
+    from emosae.geometry.result import Geometry
 
-__all__ = ["SITES_SCHEMA", "compare_sites", "other_half"]
+__all__ = ["SITES_SCHEMA", "compare_sites", "other_half", "shared_concepts", "site_rdm"]
 
 N_SPLITS = 100
 MIN_SPLIT = 8
@@ -65,7 +65,7 @@ def compare_sites(
     Source: methods.md, section 6; Nichols & Holmes (2002) for the maximum statistic.
     """
     config = config or GeometryConfig()
-    concepts = _shared_concepts(results)
+    concepts = shared_concepts(results)
     if len(set(concepts) & set(human.concepts)) < MIN_SHARED:
         return pl.DataFrame(schema=SITES_SCHEMA)
     people = read_human(human, concepts, None, [])
@@ -83,7 +83,7 @@ def compare_sites(
         rdms = {
             site: rdm[people.pairs]
             for site, result in results.items()
-            if (rdm := _rdm(result, space, concepts)) is not None
+            if (rdm := site_rdm(result, space, concepts)) is not None
         }
         stacked = np.array(list(rdms.values()))
         observed, null = score(stacked, aim), mantel_null(stacked, aim, permutations)
@@ -157,7 +157,8 @@ def other_half(
         return chosen / max(chosen.sum(), 1), np.where(chosen > 0, total / chosen, np.nan)
 
 
-def _shared_concepts(results: Mapping[str, Geometry]) -> list[str]:
+def shared_concepts(results: Mapping[str, Geometry]) -> list[str]:
+    """Return the concepts that every site has, in the order of the first."""
     lists = [
         list(dict.fromkeys(one.coordinates.filter(pl.col("space") != "human")["concept"]))
         for one in results.values()
@@ -176,7 +177,7 @@ def _spaces(results: Mapping[str, Geometry]) -> dict[str, str]:
     return found
 
 
-def _rdm(result: Geometry, space: str, concepts: list[str]) -> np.ndarray | None:
+def site_rdm(result: Geometry, space: str, concepts: list[str]) -> np.ndarray | None:
     """The space's RDM on these concepts, in their order; None where the site does not have it."""
     rows = result.rdms.filter(pl.col("space") == space)
     if not rows.height:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
@@ -13,6 +11,8 @@ from emosae.geometry.axes import Axes, classical_mds
 from emosae.geometry.ceiling import mean_rdm
 from emosae.geometry.config import GeometryConfig
 from emosae.geometry.control import (
+    CONTROL_MAP_SCHEMA,
+    CONTROL_RDM_SCHEMA,
     CONTROL_SCHEMA,
     ControlSet,
     control_coordinates,
@@ -20,10 +20,13 @@ from emosae.geometry.control import (
     control_table,
 )
 from emosae.geometry.draws import Draws, draw_rdms
+from emosae.geometry.hypotheses import TEST_SCHEMA, beyond_rows, procrustes_rows
 from emosae.geometry.inputs import Human, HumanData, Notes, Spaces, read_attributes, read_human, read_spaces
-from emosae.geometry.permutation import label_permutations
-from emosae.geometry.procrustes import procrustes_test
-from emosae.geometry.rsa import RATERS_SCHEMA, RSA_SCHEMA, raters_table, rsa_table
+from emosae.geometry.latents import Words, latent_tables
+from emosae.geometry.raters import RATERS_SCHEMA, RATERS_SUMMARY_SCHEMA, raters_tables
+from emosae.geometry.result import Geometry
+from emosae.geometry.rsa import RSA_SCHEMA, rsa_table
+from emosae.geometry.runs import compare_runs
 from emosae.geometry.tables import (
     attribute_rdms,
     axes_table,
@@ -32,85 +35,8 @@ from emosae.geometry.tables import (
     rdm_table,
     space_axes,
 )
-from emosae.geometry.valence import MIN_CONCEPTS, beyond_valence
 
-__all__ = ["Geometry", "study_geometry"]
-
-logger = logging.getLogger(__name__)
-
-TEST_SCHEMA = {
-    "test": pl.String,
-    "space": pl.String,
-    "other": pl.String,
-    "comparator": pl.String,
-    "statistic": pl.Float64,
-    "expected": pl.Float64,
-    "p": pl.Float64,
-    "n_permutations": pl.Int64,
-    "exact": pl.Boolean,
-    "n_concepts": pl.Int64,
-}
-CONTROL_RDM_SCHEMA = {
-    "space": pl.String,
-    "concept_a": pl.String,
-    "concept_b": pl.String,
-    "dissimilarity": pl.Float64,
-}
-CONTROL_MAP_SCHEMA = {"space": pl.String, "concept": pl.String, "valence_predicted": pl.Float64}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Geometry:
-    """The emotion space of a model beside people's, and what can be said of the likeness.
-
-    Attributes:
-        rsa: One row per space and comparator, empty without human data. space; role: model, baseline,
-            control, attribute (valence, arousal, valence_arousal themselves) or ceiling (ceiling_lower,
-            ceiling_upper); comparator; score: mean over raters of the similarity to the single rater, with
-            ci_low, ci_high (bootstrap over concepts), p (label permutation) and p_max (the same, for the best
-            of all model spaces); ceiling_lower, ceiling_upper of that score; share_of_ceiling: score over
-            ceiling_upper; score_mean_rdm, ci_low_mean_rdm, ci_high_mean_rdm, p_mean_rdm, ceiling_mean_rdm:
-            the same against the mean of all raters; partial_rho_given_valence: a description, see `tests` for
-            the test; n_concepts, n_raters. A row of random draws is the mean over them, with n_draws and
-            draws_sd, draws_low, draws_high over single draws; p_random of the space that they stand beside is
-            the share of draws that score as well or better.
-        between: space_a, space_b, comparator, score, ci_low, ci_high, p, n_concepts: every two spaces.
-        rdms: space, concept_a, concept_b, dissimilarity; also for human (the mean over raters), valence,
-            arousal and valence_arousal.
-        axes: space, method (mds or pca), axis, explained, attribute, r (its size), ci_low, ci_high (below
-            zero where the sign is not settled), p, p_max (over the axes), n_concepts.
-        coordinates: space, concept, axis_1 ...: MDS; aligned_1 ...: the leading ones turned by Procrustes
-            onto `reference`, for one map of all spaces.
-        tests: test (beyond_valence, procrustes), space, other, comparator, statistic, expected (its mean
-            under permutation, null for procrustes), p, n_permutations, exact, n_concepts.
-        notes: topic, note: what was left out, and why.
-        reference: The space whose map the others are turned onto: human, or the first one.
-        dissimilarity: How the spaces' RDMs are made.
-        comparator: The first comparator, for headlines.
-        raters: space, role, comparator (the first), rater, score: every space's similarity to each rater.
-        control: The concepts without feeling, space by space: r_valence (emotions' valence predicted without
-            the emotion itself, against what it is), share (spread of the control concepts along that
-            direction over the emotions' own) with ci_low, ci_high; statistic (share of the control concepts'
-            variance on the direction), expected (its mean for shuffled valence), p; n_concepts, n_control,
-            n_permutations. See `emosae.geometry.control`.
-        control_rdms: space, concept_a, concept_b, dissimilarity of the control concepts.
-        control_coordinates: space, concept, axis_1 ..., explained_1 ... (MDS), valence_predicted.
-    """
-
-    rsa: pl.DataFrame
-    between: pl.DataFrame
-    rdms: pl.DataFrame
-    axes: pl.DataFrame
-    coordinates: pl.DataFrame
-    tests: pl.DataFrame
-    notes: pl.DataFrame
-    reference: str
-    dissimilarity: str
-    comparator: str
-    raters: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=RATERS_SCHEMA))
-    control: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=CONTROL_SCHEMA))
-    control_rdms: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=CONTROL_RDM_SCHEMA))
-    control_coordinates: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=CONTROL_MAP_SCHEMA))
+__all__ = ["study_geometry"]
 
 
 def study_geometry(
@@ -123,6 +49,7 @@ def study_geometry(
     roles: Mapping[str, str] | None = None,
     draws: Mapping[str, Draws] | None = None,
     control: ControlSet | None = None,
+    words: Mapping[str, Words] | None = None,
 ) -> Geometry:
     """Compare emotion spaces with human similarity judgements and with each other.
 
@@ -139,13 +66,15 @@ def study_geometry(
         roles: Role of a space in the table: model, baseline or control; a space that is not named is a model.
         draws: Random sets of features by the name of their row, for instance `random`; see `random_draws`.
         control: Concepts without feeling in the same spaces; None leaves their tables empty.
+        words: Single words of the concepts in the same spaces, for CEBRA's latents (`geometry.cebra`); None
+            fits them to the concepts, with valence and arousal for labels.
 
     Returns:
         The tables, with a note for whatever was left out.
 
     Raises:
-        UserError: The spaces do not fit the concepts, fewer than three concepts vary, or the human data share
-            fewer than four concepts with the study.
+        UserError: The spaces do not fit the concepts, fewer than three concepts vary, the human data or an
+            earlier run share fewer than four concepts with the study, or CEBRA is asked for and not installed.
 
     Source: methods.md, section 6; Kriegeskorte, Mur & Bandettini (2008).
 
@@ -186,6 +115,13 @@ def study_geometry(
         else {}
     )
     tested, their_rdms, their_map = _control(control, spaces, known, known_rows, config, notes)
+    beside = compare_runs(spaces, config, notes)
+    latents = latent_tables(spaces, people, known, known_rows, roles or {}, words, config, notes)
+    of_raters, of_groups = (
+        raters_tables(spaces, people, roles or {}, config, notes)
+        if people
+        else (pl.DataFrame(schema=RATERS_SCHEMA), pl.DataFrame(schema=RATERS_SUMMARY_SCHEMA))
+    )
     if people:
         own = {"human": mean_rdm(people.raters)} | attribute_rdms(people.attributes)
         shown = pl.concat([shown, rdm_table(people.concepts, own)])
@@ -198,7 +134,7 @@ def study_geometry(
         axes=axes_table(related, known, config),
         coordinates=coordinates_table(maps, config),
         tests=pl.DataFrame(
-            [*_beyond(spaces, people, config, notes), *_procrustes(maps, config)],
+            [*beyond_rows(spaces, people, config, notes), *procrustes_rows(maps, config)],
             schema=TEST_SCHEMA,
             orient="row",
         ).with_columns(pl.col(pl.Float64).fill_nan(None)),
@@ -206,12 +142,14 @@ def study_geometry(
         reference=reference,
         dissimilarity=str(config.dissimilarity),
         comparator=str(config.comparators[0]),
-        raters=raters_table(spaces, people, roles or {}, config.comparators[0])
-        if people
-        else pl.DataFrame(schema=RATERS_SCHEMA),
+        raters=of_raters,
+        raters_summary=of_groups,
         control=tested,
         control_rdms=their_rdms,
         control_coordinates=their_map,
+        runs=beside,
+        cebra=latents[0],
+        cebra_coordinates=latents[1],
     )
 
 
@@ -250,75 +188,3 @@ def _human_axes(
             if column @ (attributes[name] - attributes[name].mean()) < 0:
                 column *= -1
     return axes
-
-
-def _beyond(
-    spaces: Spaces, people: Human | None, config: GeometryConfig, notes: Notes
-) -> list[tuple[object, ...]]:
-    if people is None or "valence" not in people.attributes:
-        return []
-    if len(people.concepts) < MIN_CONCEPTS:
-        notes.append(
-            ("beyond_valence", f"Left out: {len(people.concepts)} concepts, {MIN_CONCEPTS} are needed.")
-        )
-        return []
-    rows: list[tuple[object, ...]] = []
-    for name, matrix in spaces.matrices.items():
-        found = beyond_valence(
-            matrix[people.rows],
-            people.attributes["valence"],
-            people.raters,
-            dissimilarity=config.dissimilarity,
-            method=config.comparators[0],
-            residuals=config.residuals,
-            n_permutations=config.n_permutations,
-            seed=config.seed,
-        )
-        rows.append(
-            (
-                "beyond_valence",
-                name,
-                "human",
-                str(config.comparators[0]),
-                found.score,
-                found.expected,
-                found.p,
-                found.n_permutations,
-                False,
-                len(people.concepts),
-            )
-        )
-    return rows
-
-
-def _procrustes(
-    maps: Mapping[str, tuple[list[str], Axes]], config: GeometryConfig
-) -> list[tuple[object, ...]]:
-    k = min(config.n_aligned, config.n_axes)
-    rows: list[tuple[object, ...]] = []
-    names = list(maps)
-    for index, name in enumerate(names):
-        for other in names[index + 1 :]:
-            (concepts, axes), (others, other_axes) = maps[name], maps[other]
-            shared = [concept for concept in concepts if concept in set(others)]
-            permutations = label_permutations(len(shared), config.n_permutations, config.seed)
-            correlation, p = procrustes_test(
-                axes.coordinates[[concepts.index(c) for c in shared], :k],
-                other_axes.coordinates[[others.index(c) for c in shared], :k],
-                permutations,
-            )
-            rows.append(
-                (
-                    "procrustes",
-                    name,
-                    other,
-                    None,
-                    correlation,
-                    None,
-                    p,
-                    len(permutations.orders),
-                    permutations.exact,
-                    len(shared),
-                )
-            )
-    return rows

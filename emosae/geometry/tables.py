@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,15 +29,29 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
 __all__ = [
+    "BETWEEN_SCHEMA",
+    "Pairwise",
     "attribute_rdms",
     "axes_table",
     "between_table",
+    "compare_pairwise",
     "coordinates_table",
     "interval",
     "multiplicities",
     "rdm_table",
     "space_axes",
 ]
+
+BETWEEN_SCHEMA = {
+    "space_a": pl.String,
+    "space_b": pl.String,
+    "comparator": pl.String,
+    "score": pl.Float64,
+    "ci_low": pl.Float64,
+    "ci_high": pl.Float64,
+    "p": pl.Float64,
+    "n_concepts": pl.Int64,
+}
 
 
 def attribute_rdms(attributes: Mapping[str, np.ndarray]) -> dict[str, Float[np.ndarray, " pairs"]]:
@@ -51,35 +66,64 @@ def attribute_rdms(attributes: Mapping[str, np.ndarray]) -> dict[str, Float[np.n
     return rdms
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pairwise:
+    """One RDM beside several others: similarity, its interval over the concepts, p of permuted labels."""
+
+    score: Float[np.ndarray, " others"]
+    low: Float[np.ndarray, " others"]
+    high: Float[np.ndarray, " others"]
+    p: Float[np.ndarray, " others"]
+
+    def row(self, index: int) -> dict[str, float]:
+        """Return the columns of one of the others."""
+        return {
+            "score": float(self.score[index]),
+            "ci_low": float(self.low[index]),
+            "ci_high": float(self.high[index]),
+            "p": float(self.p[index]),
+        }
+
+
+def compare_pairwise(
+    one: Float[np.ndarray, " pairs"],
+    others: Float[np.ndarray, "others pairs"],
+    n: int,
+    config: GeometryConfig,
+) -> Pairwise:
+    """Compare an RDM with others on the same concepts by the first comparator.
+
+    Args:
+        one: The RDM.
+        others: Those that it is compared with.
+        n: Number of concepts.
+        config: Comparator, numbers of permutations and samples, seed.
+    """
+    comparator = config.comparators[0]
+    permutations = label_permutations(n, config.n_permutations, config.seed)
+    aim = target(one[None], comparator)
+    similarity = compare(others, one[None], comparator)[:, 0]
+    p = permutation_p(score(others, aim), mantel_null(others, aim, permutations), exact=permutations.exact)
+    low, high = interval(similarity, others, one[None], comparator, multiplicities(n, config), config)
+    return Pairwise(score=similarity, low=low, high=high, p=p)
+
+
 def between_table(spaces: Spaces, config: GeometryConfig) -> pl.DataFrame:
     """Compare every two spaces by the first comparator: two languages, a space and its baseline."""
     names, rdms = list(spaces.rdms), np.array(list(spaces.rdms.values()))
-    comparator = config.comparators[0]
     n = len(spaces.concepts)
-    permutations = label_permutations(n, config.n_permutations, config.seed)
-    counts = multiplicities(n, config)
     rows = []
     for index, name in enumerate(names[:-1]):
-        others, one = rdms[index + 1 :], rdms[index : index + 1]
-        aim = target(one, comparator)
-        similarity = compare(others, one, comparator)[:, 0]
-        p = permutation_p(
-            score(others, aim), mantel_null(others, aim, permutations), exact=permutations.exact
-        )
-        low, high = interval(similarity, others, one, comparator, counts, config)
+        found = compare_pairwise(rdms[index], rdms[index + 1 :], n, config)
         for at, other in enumerate(names[index + 1 :]):
-            rows.append((name, other, str(comparator), similarity[at], low[at], high[at], p[at], n))
-    schema = {
-        "space_a": pl.String,
-        "space_b": pl.String,
-        "comparator": pl.String,
-        "score": pl.Float64,
-        "ci_low": pl.Float64,
-        "ci_high": pl.Float64,
-        "p": pl.Float64,
-        "n_concepts": pl.Int64,
-    }
-    return pl.DataFrame(rows, schema=schema, orient="row").with_columns(pl.col(pl.Float64).fill_nan(None))
+            who = {
+                "space_a": name,
+                "space_b": other,
+                "comparator": str(config.comparators[0]),
+                "n_concepts": n,
+            }
+            rows.append(who | found.row(at))
+    return pl.DataFrame(rows, schema=BETWEEN_SCHEMA).with_columns(pl.col(pl.Float64).fill_nan(None))
 
 
 def rdm_table(concepts: list[str], rdms: Mapping[str, np.ndarray]) -> pl.DataFrame:

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from emosae.artifacts import RunFolder, save_result, write_table
 from emosae.config import Config
 from emosae.pipeline.headline import headline, site_lines
 from emosae.pipeline.inputs import load_inputs, sources
-from emosae.pipeline.study import Study, select_words
+from emosae.pipeline.study import Study
+from emosae.selection.overview import write_overview
 
-if TYPE_CHECKING:
-    from emosae.lens import Lens
-    from emosae.models import Site
-    from emosae.selection import Selection
-
-__all__ = ["redraw", "run", "select_for_lens"]
+__all__ = ["redraw", "run"]
 
 log = logging.getLogger(__name__)
 
@@ -56,8 +51,13 @@ def run(config: Config, stage: str, folder: RunFolder) -> list[str]:
     for each in plan:
         results[each] = getattr(study, attributes[each])
         save_result(folder.folder, each, results[each])
-        if each == "geometry" and study.geometry_sites.height:
-            write_table(folder.folder / "tables", "geometry_sites", study.geometry_sites)
+        if each == "select":
+            write_overview(folder.folder)
+        if each == "geometry":
+            for name in ("geometry_sites", "geometry_layers"):
+                table = getattr(study, name)
+                if table.height:
+                    write_table(folder.folder / "tables", name, table)
         folder.finish_stage(each)
         log.info("%s: done", each)
     coverage = {"concepts": next(iter(results["features"].values())).coverage.to_dicts()}
@@ -89,25 +89,3 @@ def redraw(folder: Path) -> Path:
     from emosae.report import draw
 
     return draw(folder)
-
-
-def select_for_lens(lens: Lens, site: Site, language: str) -> Selection:
-    """Select the features of the lens' concept set at one site, in one language, with the default thresholds."""
-    from emosae.config import compose
-    from emosae.features import model_fingerprint
-    from emosae.pipeline.readings import read_words
-
-    config = compose(
-        ["preset=custom", f"concepts={lens.concepts}", f"language=[{language}]", "model.name=unused"]
-    )
-    inputs = load_inputs(config, need_ratings=False, need_human=False)
-    readings, _ = read_words(
-        lens,
-        inputs.word_sets(),
-        templates=config.features.templates,
-        config=config.features,
-        model_id=model_fingerprint(lens.model, lens.tokenizer),
-        what="concept words",
-        sites=[site],
-    )
-    return select_words(inputs, readings[site], config)

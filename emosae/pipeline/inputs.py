@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import polars as pl
 
-from emosae.concepts import ConceptSet, from_config, load_concepts
+from emosae.concepts import Alignment, ConceptSet, align_names, from_config, load_concepts
 from emosae.config import Config
 from emosae.errors import UserError
+from emosae.geometry import check_runs, require_cebra
 from emosae.norms import HumanSimilarity, Kind, Ratings, load_ratings, load_similarity
 
-__all__ = ["Inputs", "load_inputs"]
+__all__ = ["Inputs", "load_inputs", "match_concepts"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,7 +90,13 @@ def load_inputs(config: Config, *, need_ratings: bool, need_human: bool) -> Inpu
         notes.append(
             "No human similarity judgements are named in norms, so geometry compares the model with itself only."
         )
+    if need_human:  # what geometry would refuse is refused before the model is opened
+        check_runs(config.geometry.compare, config.geometry.dissimilarity)
+        if config.geometry.cebra:
+            require_cebra()
     if human is not None:
+        human, found = match_concepts(concepts, human)
+        notes.append(f"{human.name} and {concepts.name}: {found.summary()}")
         others = [language for language in config.language if language != human.language]
         if others and human.language not in {"", "mul"}:  # mul: ISO 639 for several languages
             notes.append(
@@ -104,6 +111,25 @@ def load_inputs(config: Config, *, need_ratings: bool, need_human: bool) -> Inpu
         human=human,
         notes=notes,
     )
+
+
+def match_concepts(concepts: ConceptSet, human: HumanSimilarity) -> tuple[HumanSimilarity, Alignment]:
+    """Call the concepts of human data by the keys of a concept set, where it is sure which is which.
+
+    Args:
+        concepts: The set, with its labels and synonyms.
+        human: Similarity judgements.
+
+    Returns:
+        The judgements with the set's keys for names; a name that no concept takes for sure stays, marked where
+        it would pass for a concept. And what was matched with what.
+    """
+    found = align_names(concepts, human.concepts, synonyms=concepts.synonyms)
+    keys = {name: concept for concept, name in found.pairs.items()}
+    keys |= {name: f"{name} (not matched)" for name in found.unused if name in set(concepts.concepts)}
+    renamed = tuple(keys.get(name, name) for name in human.concepts)
+    attributes = human.attributes.with_columns(pl.col("concept").replace(keys))
+    return replace(human, concepts=renamed, attributes=attributes), found
 
 
 def _companion(name: str | None, languages: list[str]) -> ConceptSet | None:

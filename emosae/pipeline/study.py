@@ -14,7 +14,7 @@ from emosae.artifacts import load_result, read_json
 from emosae.config import Config, as_dict
 from emosae.errors import UserError
 from emosae.features import Reading, model_fingerprint
-from emosae.geometry import Geometry, compare_sites, study_geometry
+from emosae.geometry import Geometry, compare_layers, compare_sites, study_geometry
 from emosae.lens import Lens, open_lens
 from emosae.models import Site
 from emosae.pipeline.cells import rating_cells
@@ -159,6 +159,11 @@ class Study:
             .alias("stream"),
             pl.all().exclude("site"),
         )
+
+    @cached_property
+    def geometry_layers(self) -> pl.DataFrame:
+        """Each space at every site beside itself at every other."""
+        return compare_layers(self.geometry, self.config.geometry)
 
     @cached_property
     def ratings(self) -> dict[str, RatingsResult]:

@@ -12,14 +12,19 @@ from emosae.lazy import lazily
 if TYPE_CHECKING:
     from emosae.steering.applied import Applied
     from emosae.steering.block import Steering, steer
+    from emosae.steering.chosen import Chosen
     from emosae.steering.clamp import Clamp, Op, Unit
     from emosae.steering.hooks import prepare
     from emosae.steering.neuronpedia import from_neuronpedia, to_neuronpedia
+    from emosae.steering.output_score import output_scores
     from emosae.steering.plan import ErrorTerm, Plan
     from emosae.steering.scope import Scope, ScopeKind
+    from emosae.steering.stored import Calibration
 
 _HOMES = {
     "Applied": "applied",
+    "Calibration": "stored",
+    "Chosen": "chosen",
     "Clamp": "clamp",
     "ErrorTerm": "plan",
     "Op": "clamp",
@@ -29,6 +34,7 @@ _HOMES = {
     "Steering": "block",
     "Unit": "clamp",
     "from_neuronpedia": "neuronpedia",
+    "output_scores": "output_score",
     "prepare": "hooks",
     "steer": "block",
     "to_neuronpedia": "neuronpedia",
@@ -36,6 +42,8 @@ _HOMES = {
 
 __all__ = [
     "Applied",
+    "Calibration",
+    "Chosen",
     "Clamp",
     "ErrorTerm",
     "Op",
@@ -45,6 +53,7 @@ __all__ = [
     "Steering",
     "Unit",
     "from_neuronpedia",
+    "output_scores",
     "prepare",
     "steer",
     "to_neuronpedia",

@@ -18,6 +18,7 @@ from emosae.steering.selection import Selection
 
 if TYPE_CHECKING:
     from emosae.saes import SparseAutoencoder
+    from emosae.steering.chosen import Chosen
 
 __all__ = ["TRACE_LIMIT", "Applied"]
 
@@ -53,6 +54,7 @@ class Applied:
         sites: Where each SAE of the plan writes.
         n_forwards: Forward passes in which a steered site was reached.
         overflowed: Whether float16 could not hold an activation that was written; known once the block ends.
+        chosen: For a lens' emotions: their features and doses, and how these were chosen; None for plain clamps.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Applied:
         self.sites = tuple(sites)
         self.n_forwards = 0
         self.overflowed = False
+        self.chosen: Chosen | None = None
         self._saes = [sae.name for sae in saes]
         self._features = [
             sorted({c.feature for row in plan.for_sae(sae.fingerprint) for c in row}) for sae in saes

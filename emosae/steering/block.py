@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -20,6 +20,9 @@ from emosae.steering.plan import Plan, as_saes, make_plan
 from emosae.steering.run import Run, place_of
 from emosae.steering.selection import Chooser
 from emosae.steering.session import Session
+
+if TYPE_CHECKING:
+    from emosae.steering.chosen import Chosen
 
 __all__ = ["Steering", "steer"]
 
@@ -93,6 +96,7 @@ class Steering:
 
     Attributes:
         plan: The plan, in absolute values.
+        chosen: For a lens' emotions: their features and doses, and how these were chosen.
     """
 
     def __init__(
@@ -105,6 +109,7 @@ class Steering:
         trace: bool,
     ) -> None:
         self.plan = plan
+        self.chosen: Chosen | None = None
         self._model = model
         held = {sae.fingerprint: sae for sae in saes}
         self._saes = [held[wanted.fingerprint] for wanted in plan.saes]
@@ -116,6 +121,7 @@ class Steering:
 
     def __enter__(self) -> Applied:
         applied = Applied(self.plan, self._saes, [place.written for place in self._places], self._trace)
+        applied.chosen = self.chosen
         with ExitStack() as stack:
             session = stack.enter_context(Session.of(self._model))
             # Rows that are read here outlive the caller's inference mode.

@@ -138,9 +138,9 @@ def absolute(clamp: Clamp, sae: SparseAutoencoder, *, corpus: str | None = None)
     plain = replace(clamp, sae=sae.fingerprint)
     if clamp.unit is not Unit.MAX:
         return plain
-    from emosae.saes import find_stats
+    from emosae.steering.dose import dose_stats
 
-    stats = find_stats(sae, corpus)
+    stats = dose_stats(sae, corpus, "The unit 'max'")
     maximum = float(stats.maximum[clamp.feature])
     if maximum <= 0:
         raise UserError(
