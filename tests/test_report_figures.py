@@ -18,8 +18,10 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import pdist, squareform
 
 from emosae.report import style
-from emosae.report.bars import Bar, Panel, draw_bars, draw_counts, draw_intervals
+from emosae.report.bars import Bar, Panel, draw_bars, draw_counts
+from emosae.report.curves import Curve, CurvePanel, draw_curves
 from emosae.report.emotion_map import Layer, draw_emotion_map
+from emosae.report.intervals import draw_intervals
 from emosae.report.labels import place_labels
 from emosae.report.matrices import draw_rdms, leaf_order, rank_scale
 from emosae.report.scatter import Cloud, draw_scatter
@@ -39,6 +41,25 @@ def make_map(names: list[str] | None = None) -> object:
     return draw_emotion_map(layers, valence=VALENCE, arousal=AROUSAL, axis_names=axis_names)
 
 
+def make_curves() -> object:
+    """Features over two layers, with a gap in the baseline, a ceiling, and a site that stands out."""
+    own = Curve(
+        name="SAE features",
+        role="features",
+        x=[2, 5],
+        y=[0.3, 0.5],
+        low=[0.2, 0.4],
+        high=[0.4, 0.6],
+        ringed=[1],
+    )
+    curves = [
+        own,
+        *(Curve(name=f"baseline {i}", role="baseline", x=[2, 5], y=[0.1 * i, None]) for i in range(3)),
+    ]
+    panel = CurvePanel(title="English", curves=curves, axis="Likeness (rho-a)", ceiling=(0.7, 0.75))
+    return draw_curves([panel, panel, panel], axis="Layer", ticks=[(2, "2"), (5, "5")], ring="the highest")
+
+
 def make_figures() -> dict[str, object]:
     rng = np.random.default_rng(0)
     rdm = squareform(pdist(rng.random((5, 3))))
@@ -49,6 +70,7 @@ def make_figures() -> dict[str, object]:
     rating = rng.normal(5, 1, 80)
     return {
         "map": make_map(),
+        "curves": make_curves(),
         "rdms": draw_rdms({"Model": rdm, "People": rdm.T}, CONCEPTS, np.arange(5)),
         "bars": draw_bars([Panel(title="t", bars=bars, axis="r (correlation)", ceiling=(0.7, 0.75))]),
         "intervals": draw_intervals(
@@ -76,6 +98,91 @@ def test_every_axis_is_named() -> None:
             for ax in figure.axes:  # type: ignore[attr-defined]
                 ticks = [label.get_text() for label in ax.get_xticklabels() + ax.get_yticklabels()]
                 assert ax.get_xlabel() or ax.get_ylabel() or not ax.axison or set(CONCEPTS) & set(ticks), name
+
+
+def test_curves_name_both_axes_in_every_panel_and_leave_no_empty_one() -> None:
+    with drawing():
+        figure = make_curves()
+    shown = [ax for ax in figure.axes if ax.axison]  # type: ignore[attr-defined]
+    assert len(shown) == 3
+    for ax in shown:
+        assert (ax.get_xlabel(), ax.get_ylabel()) == ("Layer", "Likeness (rho-a)")
+        assert [label.get_text() for label in ax.get_xticklabels()] == ["2", "5"]
+        assert (
+            len([line for line in ax.lines if len(line.get_xdata()) == 2 and line.get_marker() != "None"])
+            == 4
+        )
+
+
+def test_lines_of_one_role_differ_without_colour_and_look_like_their_legend() -> None:
+    with drawing():
+        figure = make_curves()
+    ax = figure.axes[0]  # type: ignore[attr-defined]
+    marks = [line.get_marker() for line in ax.lines if line.get_marker() != "None"]
+    assert len(set(marks)) == 4
+    handles = dict(
+        zip(
+            [t.get_text() for t in figure.legends[0].get_texts()],
+            figure.legends[0].legend_handles,
+            strict=True,
+        )
+    )  # type: ignore[attr-defined]
+    assert {"SAE features", "baseline 0", "baseline 2", "interval", "the highest"} <= set(handles)
+    drawn = {line.get_marker(): line for line in ax.lines if line.get_marker() != "None"}
+    for name in ("SAE features", "baseline 0", "baseline 1", "baseline 2"):
+        line = drawn[handles[name].get_marker()]
+        assert line.get_markerfacecolor() == handles[name].get_markerfacecolor()
+        assert line.get_color() == handles[name].get_color()
+
+
+def test_a_legend_that_is_too_wide_gets_fewer_columns() -> None:
+    long = "expected for directions that were learnt from shuffled valence of emotions"
+    bars = [
+        Bar(name=role, role=role, value=0.5, low=0.4, high=0.6, mark=0.1)
+        for role in ("features", "subset", "baseline", "control", "human")
+    ]
+    with drawing():
+        figures = [
+            draw_bars([Panel(title="t", bars=bars, axis="r", ceiling=(0.7, 0.7))], mark=long, whisker=long),
+            draw_intervals({"row": {long: (0.5, 0.2, 0.7), long[:60]: (0.1, None, None)}}, axis="r"),
+            make_curves(),
+        ]
+        for figure in figures:
+            figure.draw_without_rendering()  # type: ignore[attr-defined]
+            for legend in figure.legends:  # type: ignore[attr-defined]
+                box = legend.get_window_extent()
+                assert box.x0 >= 0
+                assert box.x1 <= figure.bbox.x1  # type: ignore[attr-defined]
+
+
+def test_marks_and_spreads_of_bars_lie_inside_the_axis_and_in_the_legend() -> None:
+    bars = [Bar(name="random", role="control", value=0.2, mark=-0.4, spread=(0.1, 0.9))]
+    with drawing():
+        figure = draw_bars([Panel(title="t", bars=bars, axis="r")], mark="the null", spread="single sets")
+    low, high = figure.axes[0].get_xlim()
+    assert low < -0.4
+    assert high > 0.9
+    named = {text.get_text() for text in figure.legends[0].get_texts()}
+    assert {"the null", "single sets", "control"} == named
+
+
+def test_what_is_expected_stands_hollow_beside_its_value() -> None:
+    with drawing():
+        figure = draw_intervals(
+            {"men − women": {"features": (-0.12, -0.2, -0.05)}},
+            axis="Difference of r",
+            expected={"men − women": {"features": 0.31}},
+            expected_name="expected",
+            upper=None,
+            colours={"features": style.ACCENT},
+        )
+    ax = figure.axes[0]
+    marks = {float(line.get_xdata()[0]): line for line in ax.lines if len(line.get_xdata()) == 1}
+    assert marks[0.31].get_markerfacecolor() == style.PAPER
+    assert marks[-0.12].get_markerfacecolor() == style.ACCENT
+    assert marks[0.31].get_ydata()[0] == marks[-0.12].get_ydata()[0]
+    assert ax.get_xlim()[1] > 0.31
+    assert "expected" in {text.get_text() for text in figure.legends[0].get_texts()}
 
 
 def test_figures_are_the_same_each_time_and_leave_settings_alone(tmp_path: Path) -> None:

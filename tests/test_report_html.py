@@ -22,6 +22,7 @@ FIGURES = {
     "rdms",
     "rsa",
     "axes",
+    "beyond_valence",
     "ratings_scatter",
     "ratings_bars",
     "selection",

@@ -87,6 +87,7 @@ def test_every_figure_is_drawn_from_the_stages_own_tables(run: Path) -> None:
         "emotion_map_reference",
         "rdms",
         "rsa",
+        "beyond_valence",
         "axes",
         "ratings_scatter",
         "ratings_bars",
@@ -124,3 +125,48 @@ def test_comparisons_and_weights_are_told(run: Path) -> None:
     assert captions
     assert "Likeness beyond valence" in page.text
     assert "feature spaces of English and Chinese are alike" in page.text
+
+
+def test_a_run_writes_the_overview_of_its_selection(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from emosae import pipeline
+    from emosae.artifacts import load_result
+    from emosae.selection import Selection
+
+    chosen = load_result(run, "select", Selection)
+    words = SimpleNamespace(coverage=pl.DataFrame({"language": ["en"], "n_words": [3]}))
+    lens = SimpleNamespace(name="model", saes={})
+    study = SimpleNamespace(
+        features={SITE: words}, selection=chosen, rating_coverage=None, lens=lens, model_id="f00d"
+    )
+    inputs = SimpleNamespace(ratings=[], human=None, notes=[])
+    stand_ins = {
+        "load_inputs": lambda *_, **__: inputs,
+        "Study": lambda *_: study,
+        "headline": lambda *_: [],
+        "sources": lambda *_: [],
+        "redraw": lambda folder: folder / "report.html",
+    }
+    for name, value in stand_ins.items():
+        monkeypatch.setattr(pipeline, name, value)
+    ended: list[str] = []
+    real = pipeline.save_result
+    monkeypatch.setattr(
+        pipeline,
+        "save_result",
+        lambda folder, stage, found: real(folder, stage, found) if stage == "select" else None,
+    )
+
+    def finish(stage: str) -> None:
+        # the stage counts as done only with its overview, which a later report is drawn from
+        assert stage != "select" or (tmp_path / "tables" / "select_overview.parquet").is_file()
+        ended.append(stage)
+
+    folder = SimpleNamespace(folder=tmp_path, manifest={}, finish_stage=finish, complete=lambda: None)
+    pipeline.run(SimpleNamespace(), "select", folder)  # type: ignore[arg-type]
+    assert ended == ["features", "select"]
+    table = pl.read_parquet(tmp_path / "tables" / "select_overview.parquet")
+    assert table.height == len(CONCEPTS) * len(LANGUAGES)
+    assert {"site", "words", "passing", "best_feature"} <= set(table.columns)
+    assert (tmp_path / "tables" / "select_overview.csv").is_file()

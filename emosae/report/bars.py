@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,8 +16,10 @@ from emosae.report.style import (
     HUMAN,
     INK,
     MUTED,
+    PAPER,
     SECOND,
     WIDTH,
+    legend_columns,
     new_figure,
 )
 from emosae.report.text import concept_name, number, shorten
@@ -26,9 +28,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Bar", "Panel", "Role", "draw_bars", "draw_counts", "draw_intervals"]
+__all__ = ["ROLE_COLOURS", "Bar", "Panel", "Role", "draw_bars", "draw_counts"]
 
-_ROLE_COLOURS = {
+ROLE_COLOURS = {
     "features": ACCENT,
     "subset": ACCENT_SOFT,
     "baseline": BASELINE,
@@ -43,17 +45,37 @@ _ROLE_NAMES = {
     "human": "ratings alone, without a model",
 }
 Role = str
+_MARK: dict[str, Any] = {
+    "marker": "D",
+    "markersize": 4.2,
+    "markerfacecolor": PAPER,
+    "markeredgecolor": INK,
+    "markeredgewidth": 1.0,
+    "linestyle": "",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bar:
-    """One score: its name, its role (features, subset, baseline, control, human), value and interval."""
+    """One score.
+
+    Attributes:
+        name: What it is the score of.
+        role: What that is to the study: features, subset, baseline, control, human.
+        value: The score; None where it was not computed.
+        low: Lower end of its interval.
+        high: Upper end.
+        mark: Another value to hold it against, drawn as a diamond, for instance what chance gives.
+        spread: Range of the single scores of which `value` is the mean, drawn as a pale band.
+    """
 
     name: str
     role: Role
     value: float | None
     low: float | None = None
     high: float | None = None
+    mark: float | None = None
+    spread: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,15 +95,32 @@ class Panel:
     ceiling: tuple[float, float] | None = None
 
 
-def draw_bars(panels: Sequence[Panel], *, columns: int = 2) -> Figure:
-    """Draw panels of horizontal bars with intervals; panels in one row with the same names share them."""
+def draw_bars(
+    panels: Sequence[Panel],
+    *,
+    columns: int = 2,
+    whisker: str = "interval",
+    mark: str = "",
+    spread: str = "",
+    ceiling: str = "ceiling: the best that the raters' agreement allows",
+) -> Figure:
+    """Draw panels of horizontal bars with intervals; panels in one row with the same names share them.
+
+    Args:
+        panels: What is drawn.
+        columns: Panels in a row at most.
+        whisker: What the whiskers are, for the legend.
+        mark: What the diamonds are, where there are any.
+        spread: What the pale bands are, where there are any.
+        ceiling: What the green line or band is.
+    """
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
     tallest = max(len(panel.bars) for panel in panels)
-    figure = new_figure(WIDTH if columns > 1 else 5.4, rows * (0.235 * tallest + 0.75) + 0.4)
+    figure = new_figure(WIDTH if columns > 1 else 5.4, rows * (0.235 * tallest + 0.75) + 0.1)
     axes = figure.subplots(rows, columns, squeeze=False)
     for index, panel in enumerate(panels):
         row, column = divmod(index, columns)
@@ -92,17 +131,21 @@ def draw_bars(panels: Sequence[Panel], *, columns: int = 2) -> Figure:
         axes[divmod(index, columns)].set_axis_off()
     used = list(dict.fromkeys(bar.role for panel in panels for bar in panel.bars))
     handles: list[Patch | Line2D] = [
-        Patch(facecolor=_ROLE_COLOURS[role], label=_ROLE_NAMES[role])
-        for role in _ROLE_COLOURS
-        if role in used
+        Patch(facecolor=ROLE_COLOURS[role], label=_ROLE_NAMES[role]) for role in ROLE_COLOURS if role in used
     ]
     if any(panel.ceiling for panel in panels):
-        handles.append(
-            Patch(facecolor=HUMAN, alpha=0.35, label="ceiling: the best that the raters' agreement allows")
-        )
-    if any(bar.low is not None for panel in panels for bar in panel.bars):
-        handles.append(Line2D([], [], color=INK, linewidth=1.0, label="interval"))
-    figure.legend(handles=handles, loc="outside lower left", ncols=min(len(handles), 3), columnspacing=1.4)
+        handles.append(Patch(facecolor=HUMAN, alpha=0.35, label=ceiling))
+    drawn = [bar for panel in panels for bar in panel.bars if bar.value is not None]
+    if any(bar.low is not None for bar in drawn):
+        handles.append(Line2D([], [], color=INK, linewidth=1.0, label=whisker))
+    if any(bar.spread for bar in drawn):
+        handles.append(Patch(facecolor=MUTED, alpha=0.45, label=spread))
+    if any(bar.mark is not None for bar in drawn):
+        handles.append(Line2D([], [], **_MARK, label=mark))
+    ncols = legend_columns([str(handle.get_label()) for handle in handles], figure.get_figwidth())
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width, height + 0.17 * -(-len(handles) // ncols))
+    figure.legend(handles=handles, loc="outside lower left", ncols=ncols, columnspacing=1.4)
     return figure
 
 
@@ -113,22 +156,26 @@ def _bars(ax: Axes, panel: Panel, *, names: bool, tallest: int) -> None:
         ax.axvspan(min(low, high), max(low, high), color=HUMAN, alpha=0.22, linewidth=0, zorder=0)
         for end in dict.fromkeys(panel.ceiling):
             ax.axvline(end, color=HUMAN, linewidth=0.9, zorder=1)
-    edge = max(
-        [
-            0.0,
-            *(v for bar in panel.bars for v in (bar.value, bar.high) if v is not None),
-            *(panel.ceiling or ()),
-        ]
-    )
-    least = min([0.0, *(v for bar in panel.bars for v in (bar.value, bar.low) if v is not None)])
+    ends = [
+        end
+        for bar in panel.bars
+        for end in (bar.value, bar.low, bar.high, bar.mark, *(bar.spread or ()))
+        if end is not None
+    ]
+    edge, least = max([0.0, *ends, *(panel.ceiling or ())]), min([0.0, *ends])
     span = (edge - least) or 1.0
     for y, bar in zip(where, panel.bars, strict=True):
         if bar.value is None:
             ax.text(least + 0.01 * span, y, "not computed", va="center", fontsize=7, color=MUTED)
             continue
-        ax.barh(y, bar.value, height=0.68, color=_ROLE_COLOURS[bar.role], zorder=2, linewidth=0)
+        ax.barh(y, bar.value, height=0.68, color=ROLE_COLOURS[bar.role], zorder=2, linewidth=0)
+        if bar.spread:
+            start, end = bar.spread
+            ax.barh(y, end - start, left=start, height=0.4, color=MUTED, alpha=0.45, zorder=2.5, linewidth=0)
         if bar.low is not None and bar.high is not None:
             ax.plot([bar.low, bar.high], [y, y], color=INK, linewidth=1.0, zorder=3, solid_capstyle="butt")
+        if bar.mark is not None:
+            ax.plot([bar.mark], [y], zorder=4, **_MARK)
         ax.text(
             1.015,
             y,
@@ -147,50 +194,6 @@ def _bars(ax: Axes, panel: Panel, *, names: bool, tallest: int) -> None:
     ax.grid(axis="x")
     ax.set_title(shorten(panel.title, 80))
     ax.set_xlabel(panel.axis)
-
-
-def draw_intervals(
-    groups: Mapping[str, Mapping[str, tuple[float | None, float | None, float | None]]], *, axis: str
-) -> Figure:
-    """Draw values with intervals around zero, a row for each group, a colour for each series.
-
-    Args:
-        groups: By row, then by series: value, low and high end; None where not computed.
-        axis: Label of the axis, with its unit.
-    """
-    series = list(dict.fromkeys(name for group in groups.values() for name in group))
-    colours = [SECOND, ACCENT, HUMAN, MUTED]
-    figure = new_figure(5.4, 0.44 * len(groups) + 1.05)
-    ax = figure.add_subplot()
-    ax.axvline(0, color=MUTED, linewidth=0.8)
-    offsets = np.linspace(-0.16, 0.16, len(series)) if len(series) > 1 else np.zeros(1)
-    for place, name in enumerate(series):
-        colour, first = colours[place % len(colours)], True
-        for row, group in enumerate(groups.values()):
-            value, low, high = group.get(name, (None, None, None))
-            if value is None:
-                continue
-            y = row + offsets[place]
-            if low is not None and high is not None:
-                ax.plot([low, high], [y, y], color=colour, linewidth=1.4, solid_capstyle="butt")
-            label = name if first else None
-            ax.plot(
-                [value], [y], marker="oDs^"[place % 4], markersize=5, color=colour, linestyle="", label=label
-            )
-            first = False
-    ax.set_yticks(range(len(groups)), [shorten(name, 40) for name in groups])
-    ax.set_ylim(len(groups) - 0.5, -0.5)
-    least = min(
-        (end for group in groups.values() for cell in group.values() for end in cell if end is not None),
-        default=0.0,
-    )
-    ax.set_xlim(min(least - 0.04, -0.02), 1.02)
-    ax.tick_params(axis="y", length=0)
-    ax.spines["left"].set_visible(False)
-    ax.grid(axis="x")
-    ax.set_xlabel(axis)
-    figure.legend(loc="outside upper left", ncols=len(series))
-    return figure
 
 
 def draw_counts(

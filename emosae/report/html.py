@@ -12,6 +12,7 @@ from markupsafe import Markup
 from emosae.artifacts import atomic_path
 from emosae.report.page import Canvas, Missing, Section
 from emosae.report.sections.about import about, coverage_section, rerun_section
+from emosae.report.sections.depth import depth_section
 from emosae.report.sections.geometry import geometry_section
 from emosae.report.sections.glance import glance
 from emosae.report.sections.methods import methods_section
@@ -60,6 +61,8 @@ def _sections(run: Run) -> list[Section]:
     if not run.stages:
         empty = Missing("This run holds no finished stage yet.", "emosae run")
         sections.append(Section(anchor="results", title="Results", blocks=[empty]))
+    beside = depth_section(run, canvas)
+    sections += [beside] if beside is not None else []
     for number, (site, stages) in enumerate(run.stages.items(), start=1):
         start = f"s{number}-" if several else ""
         canvas.prefix = f"{_slug(site)}-" if several else ""

@@ -80,12 +80,16 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FigureBlock:
-    """A figure with its caption; `svg` is safe markup that `Canvas` made."""
+    """A figure with its caption; `svg` is safe markup that `Canvas` made.
+
+    `lead` is the sentence above it: what it shows, for a reader who knows nothing of the method.
+    """
 
     svg: Markup
     name: str
     title: str
     caption: str
+    lead: str = ""
     kind: str = field(default="figure", init=False)
 
 
@@ -185,6 +189,7 @@ class Canvas:
         title: str,
         caption: str,
         alt: str,
+        lead: str = "",
         fallback: Mapping[str, str] | None = None,
     ) -> FigureBlock:
         """Write a figure as SVG and PNG, and return it for the page.
@@ -195,10 +200,11 @@ class Canvas:
             title: A few words.
             caption: How to read it.
             alt: What it shows, for those who cannot see it.
+            lead: One plain sentence above it that says what it shows.
             fallback: See `style.save_figure`.
         """
         full = f"{self.prefix}{name}"
         svg = save_figure(figure, self.folder / "figures", full, fallback)
         self.drawn.append(full)
         inline = inline_svg(svg, f"f{len(self.drawn)}", clean(alt))
-        return FigureBlock(svg=Markup(inline), name=full, title=title, caption=caption)
+        return FigureBlock(svg=Markup(inline), name=full, title=title, caption=caption, lead=lead)

@@ -11,7 +11,7 @@ import io
 import logging
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -39,6 +39,7 @@ __all__ = [
     "drawing",
     "font_families",
     "inline_svg",
+    "legend_columns",
     "new_figure",
     "save_figure",
 ]
@@ -178,6 +179,29 @@ def new_figure(width: float = WIDTH, height: float = 4.0) -> Figure:
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)  # a renderer, which label placement measures with
     return figure
+
+
+def legend_columns(labels: Sequence[str], width: float, most: int = 3) -> int:
+    """Return how many columns of a legend fit a figure's width.
+
+    Args:
+        labels: The entries, in order; a legend fills its columns from the top.
+        width: Width of the figure, inches.
+        most: Most columns wanted.
+
+    Example:
+        >>> legend_columns(["short", "a much longer label than that"], 3.0)
+        1
+    """
+    em = 8 / 72  # size of the legend's letters, inches
+    # a wide character takes a whole em, a Latin one a good half; handle and gaps another four
+    sizes = [em * (sum(1.0 if ord(c) > 0x2E7F else 0.57 for c in label) + 4.0) for label in labels]
+    for columns in range(min(most, len(labels)), 1, -1):
+        rows = -(-len(labels) // columns)
+        parts = [sizes[start : start + rows] for start in range(0, len(sizes), rows)]
+        if sum(max(part) for part in parts) <= width:
+            return columns
+    return 1
 
 
 def save_figure(figure: Figure, folder: Path, name: str, fallback: Mapping[str, str] | None = None) -> str:

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 __all__ = [
+    "MINUS",
     "NOT_COMPUTED",
     "clean",
     "concept_name",

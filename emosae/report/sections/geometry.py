@@ -11,22 +11,24 @@ from emosae.report.bars import Bar, Panel, draw_bars
 from emosae.report.names import language_name, readable
 from emosae.report.page import Block, Canvas, Column, Missing, Paragraph, Section, Table
 from emosae.report.sections.axes import axes_blocks, between_blocks, beyond_blocks
+from emosae.report.sections.control_set import control_blocks
 from emosae.report.sections.likeness import (
     NEEDED,
     Likeness,
+    draws_range,
     headline_rows,
+    in_order,
     likeness,
     raters_ceiling,
     space_role,
 )
 from emosae.report.sections.space import emotion_maps, rdm_pair, several_raters
+from emosae.report.sections.wording import counted, interval_name
 from emosae.report.source import Run, Stage
 from emosae.report.tables import finite
 from emosae.report.text import count, interval, number, p_value
 
 __all__ = ["geometry_section"]
-
-_ORDER = ["features", "subset", "baseline", "control", "human"]
 
 
 def geometry_section(run: Run, stage: Stage | None, canvas: Canvas, anchor: str) -> Section:
@@ -61,7 +63,8 @@ def geometry_section(run: Run, stage: Stage | None, canvas: Canvas, anchor: str)
                 "emosae geometry norms=[…]",
             )
         )
-    blocks += beyond_blocks(run, stage) + axes_blocks(run, stage, canvas) + between_blocks(run, stage)
+    blocks += beyond_blocks(run, stage, canvas) + control_blocks(run, stage, canvas)
+    blocks += axes_blocks(run, stage, canvas) + between_blocks(run, stage)
     return Section(anchor=anchor, title=title, blocks=blocks)
 
 
@@ -88,14 +91,18 @@ def _in_words(run: Run, stage: Stage, one: Likeness) -> str:
 
 
 def _bars(run: Run, stage: Stage, canvas: Canvas) -> Block:
-    rows = [row for row in headline_rows(stage).iter_rows(named=True) if row.get("role") != "ceiling"]
-    rows.sort(key=lambda row: _ORDER.index(space_role(row, run.languages)))
-    comparator = str(rows[0]["comparator"]) if rows else ""
+    rows = in_order(
+        (row for row in headline_rows(stage).iter_rows(named=True) if row.get("role") != "ceiling"), run
+    )
+    if not rows:
+        return Missing("The likeness of the spaces could not be computed.")
+    comparator = str(rows[0]["comparator"])
     single = ("score", "ci_low", "ci_high", raters_ceiling(rows[0]))
     pooled = ("score_mean_rdm", "ci_low_mean_rdm", "ci_high_mean_rdm", _mean_ceiling(rows[0]))
     kinds = {"with single raters, averaged": single, "with the mean of all raters": pooled}
     if not several_raters(stage):  # then both are one number
-        kinds = {run.voice.judgements: single}
+        name = run.voice.judgements
+        kinds = {f"{name[0].upper()}{name[1:]}": single}
     panels = []
     for title, (value, low, high, ceiling) in kinds.items():
         bars = [
@@ -105,6 +112,7 @@ def _bars(run: Run, stage: Stage, canvas: Canvas) -> Block:
                 value=finite(row.get(value)),
                 low=finite(row.get(low)),
                 high=finite(row.get(high)),
+                spread=draws_range(row) if value == "score" else None,
             )
             for row in rows
         ]
@@ -114,10 +122,18 @@ def _bars(run: Run, stage: Stage, canvas: Canvas) -> Block:
     if not panels:
         return Missing("The likeness of the spaces could not be computed.")
     return canvas.add(
-        draw_bars(panels),
+        draw_bars(
+            panels,
+            whisker=interval_name(run, "geometry", "emotions"),
+            spread="where 95% of the single random sets lie",
+        ),
         "rsa",
+        lead=(
+            f"How much do the model's features agree with {run.voice.judgements}, and how much of that would any "
+            "other reading of the same model, a random set of features or pleasantness alone give?"
+        ),
         title=f"Likeness of each space to {run.voice.judgements}",
-        caption=_bars_caption(len(panels) > 1, any(panel.ceiling for panel in panels)),
+        caption=_bars_caption(rows, len(panels) > 1, any(panel.ceiling for panel in panels)),
         alt="; ".join(
             f"{panel.title}: " + ", ".join(f"{bar.name} {number(bar.value)}" for bar in panel.bars)
             for panel in panels
@@ -125,8 +141,10 @@ def _bars(run: Run, stage: Stage, canvas: Canvas) -> Block:
     )
 
 
-def _bars_caption(two: bool, ceiling: bool) -> str:
-    text = ""
+def _bars_caption(rows: list[Mapping[str, Any]], two: bool, ceiling: bool) -> str:
+    size = [counted(rows[0].get("n_concepts"), "emotion")]
+    size += [counted(rows[0].get("n_raters"), "rater")] if (rows[0].get("n_raters") or 0) > 1 else []
+    text = f"{' and '.join(each for each in size if each)}. " if any(size) else ""
     if two:
         text += "Left, agreement with one rater at a time, averaged; right, agreement with the mean of all raters, "
         text += (
@@ -134,9 +152,15 @@ def _bars_caption(two: bool, ceiling: bool) -> str:
         )
     if ceiling:
         text += "Within a panel every bar is the same measure as the green band. "
+    draws = max((row.get("n_draws") or 0 for row in rows), default=0)
+    if draws and any(draws_range(row) for row in rows):
+        text += (
+            f"Random features are the mean of {count(draws)} sets of as many features as the emotion space has, drawn "
+            "from all that fire; the band shows single sets. "
+        )
     return text + (
         "A model that knew only how pleasant each emotion is would reach the bar of valence alone. "
-        "Whiskers are intervals over emotions."
+        "0 is what emotions in random order give on average (the permutation test behind p)."
     )
 
 
@@ -156,8 +180,8 @@ def _tables(run: Run, stage: Stage) -> list[Block]:
 
 
 def _table(run: Run, stage: Stage, rsa: pl.DataFrame, *, folded: bool) -> Table:
-    listed = [row for row in rsa.iter_rows(named=True) if row.get("role") != "ceiling"]
-    listed.sort(key=lambda row: _ORDER.index(space_role(row, run.languages)))
+    listed = in_order((row for row in rsa.iter_rows(named=True) if row.get("role") != "ceiling"), run)
+    random = any(finite(row.get("p_random")) is not None for row in listed)
     partial = any(finite(row.get("partial_rho_given_valence")) is not None for row in listed)
     several = several_raters(stage)
     rows = []
@@ -170,6 +194,8 @@ def _table(run: Run, stage: Stage, rsa: pl.DataFrame, *, folded: bool) -> Table:
                 interval(row.get("ci_low_mean_rdm"), row.get("ci_high_mean_rdm")),
                 p_value(row.get("p_mean_rdm")),
             ]
+        if random:
+            cells.append(p_value(row["p_random"]) if finite(row.get("p_random")) is not None else "\u2013")
         value = row.get("partial_rho_given_valence")
         cells += [number(value) if finite(value) is not None else "\u2013"] if partial else []
         rows.append(cells)
@@ -181,6 +207,7 @@ def _table(run: Run, stage: Stage, rsa: pl.DataFrame, *, folded: bool) -> Table:
             Column("by raters" if several else "likeness"),
             *spread,
             *([Column("mean of raters"), *spread] if several else []),
+            *([Column("random sets as good (share, p)")] if random else []),
             *([Column("partial \u03c1 given valence (a description)")] if partial else []),
         ],
         rows=rows,

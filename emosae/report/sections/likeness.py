@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +14,20 @@ from emosae.report.sections.space import FEATURES
 from emosae.report.source import Run, Stage
 from emosae.report.tables import finite
 
-__all__ = ["NEEDED", "Likeness", "headline_rows", "likeness", "raters_ceiling", "space_role"]
+__all__ = [
+    "NEEDED",
+    "ROLE_ORDER",
+    "Likeness",
+    "draws_range",
+    "headline_rows",
+    "in_order",
+    "likeness",
+    "raters_ceiling",
+    "space_role",
+]
 
 NEEDED = ("space", "comparator", "score")
+ROLE_ORDER = ("features", "subset", "baseline", "control", "human")
 _ROLES: Mapping[str, Role] = {"baseline": "baseline", "control": "control", "attribute": "human"}
 
 
@@ -73,6 +84,16 @@ def likeness(run: Run, stage: Stage | None) -> list[Likeness]:
     return found
 
 
+def in_order(rows: Iterable[Mapping[str, Any]], run: Run) -> list[Mapping[str, Any]]:
+    """Sort rows of spaces by what they are to the study, then by name, one space's languages side by side."""
+    listed = list(rows)
+    names = order_names((row["space"] for row in listed), run.languages)
+    return sorted(
+        listed,
+        key=lambda row: (ROLE_ORDER.index(space_role(row, run.languages)), names.index(row["space"])),
+    )
+
+
 def headline_rows(stage: Stage) -> pl.DataFrame:
     """Return the rows of the comparator that headlines use."""
     rsa = stage.table("rsa", *NEEDED)
@@ -91,4 +112,10 @@ def space_role(row: Mapping[str, Any], languages: Sequence[str]) -> Role:
 def raters_ceiling(row: Mapping[str, Any]) -> tuple[float, float] | None:
     """Return the lower and upper bound of the best score with single raters, None where not known."""
     low, high = finite(row.get("ceiling_lower")), finite(row.get("ceiling_upper"))
+    return None if low is None or high is None else (low, high)
+
+
+def draws_range(row: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Return between which scores the single random sets of a row lie, None for what is no such row."""
+    low, high = finite(row.get("draws_low")), finite(row.get("draws_high"))
     return None if low is None or high is None else (low, high)

@@ -2,60 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from emosae.report.names import language_name
-from emosae.report.page import Block, Copy, Paragraph, Reference, References, Section
+from emosae.report.page import Block, Copy, Paragraph, References, Section
 from emosae.report.sections.about import model_name
+from emosae.report.sections.references import references
 from emosae.report.sections.space import several_raters
 from emosae.report.source import Run, part
 from emosae.report.text import count, shorten, words_of
 
 __all__ = ["methods_section"]
-
-_BY_STAGE = {
-    "select": [
-        Reference(
-            "Benjamini, Y., & Hochberg, Y. (1995). Controlling the false discovery rate: a practical and "
-            "powerful approach to multiple testing. Journal of the Royal Statistical Society B, 57, "
-            "289-300.",
-            "https://doi.org/10.1111/j.2517-6161.1995.tb02031.x",
-        ),
-    ],
-    "geometry": [
-        Reference(
-            "Kriegeskorte, N., Mur, M., & Bandettini, P. (2008). Representational similarity analysis: "
-            "connecting the branches of systems neuroscience. Frontiers in Systems Neuroscience, 2, 4.",
-            "https://doi.org/10.3389/neuro.06.004.2008",
-        ),
-        Reference(
-            "Nili, H., Wingfield, C., Walther, A., Su, L., Marslen-Wilson, W., & Kriegeskorte, N. (2014). "
-            "A toolbox for representational similarity analysis. PLoS Computational Biology, 10, e1003553.",
-            "https://doi.org/10.1371/journal.pcbi.1003553",
-        ),
-        Reference(
-            "Schütt, H. H., Kipnis, A. D., Diedrichsen, J., & Kriegeskorte, N. (2023). Statistical "
-            "inference on representational geometries. eLife, 12, e82566.",
-            "https://doi.org/10.7554/eLife.82566",
-        ),
-    ],
-    "ratings": [
-        Reference(
-            "Hoerl, A. E., & Kennard, R. W. (1970). Ridge regression: biased estimation for nonorthogonal "
-            "problems. Technometrics, 12, 55-67.",
-            "https://doi.org/10.1080/00401706.1970.10488634",
-        ),
-    ],
-}
-_SAE = Reference(
-    "Huben, R., Cunningham, H., Riggs Smith, L., Ewart, A., & Sharkey, L. (2024). Sparse autoencoders "
-    "find highly interpretable features in language models. International Conference on Learning "
-    "Representations.",
-    "https://arxiv.org/abs/2309.08600",
-)
-_SAFE_URL = re.compile(r"https?://[^\s<>\"']+")
 
 
 def methods_section(run: Run) -> Section:
@@ -66,7 +24,6 @@ def methods_section(run: Run) -> Section:
         for text in (_reading(run), _selection(run, done), _geometry(run, done), _ratings(run, done))
         if text
     ]
-    references = [_own(run), _SAE, *(ref for stage in _BY_STAGE if stage in done for ref in _BY_STAGE[stage])]
     blocks: list[Block] = [
         Paragraph(
             "The text below describes what this run did and may be pasted into a paper. Check it against "
@@ -75,34 +32,9 @@ def methods_section(run: Run) -> Section:
         ),
         Copy(title="Methods", texts=texts),
         Paragraph("Works that these results rest on, the human data among them:", True),
-        References([*references, *_data(run)]),
+        References(references(run)),
     ]
     return Section(anchor="methods", title="Methods and citations", blocks=blocks)
-
-
-def _own(run: Run) -> Reference:
-    version = part(part(run.manifest, "environment"), "packages").get("emosae")
-    return Reference(
-        f"The emosae developers. emosae{f' {version}' if version else ''}: emotion in language models, "
-        "read through sparse autoencoders and held beside human data [computer software]."
-    )
-
-
-def _data(run: Run) -> list[Reference]:
-    """Cite the human data and the concept set, as their own entries say."""
-    found = []
-    for name, entry in part(run.config, "norms").items():
-        if not isinstance(entry, Mapping):
-            continue
-        text = str(entry.get("citation") or entry.get("title") or name).strip()
-        doi = str(entry.get("doi") or "")
-        url = f"https://doi.org/{doi}" if doi else str(entry.get("url") or "")
-        terms = f" Terms: {entry['license']}." if entry.get("license") else ""
-        found.append(Reference(shorten(text + terms, 900), url if _SAFE_URL.fullmatch(url) else ""))
-    source = part(run.config, "concepts").get("source")
-    if source:
-        found.append(Reference(f"Concept words: {shorten(source, 900)}"))
-    return found
 
 
 def _reading(run: Run) -> str:
@@ -174,6 +106,11 @@ def _selection(run: Run, done: set[str]) -> str:
             if fill
             else "."
         )
+    if _holds(run, "select", "stability"):
+        splits = settings.get("stability_splits")
+        times = f" {count(splits)} times" if splits else ""
+        text += f" The words were halved at random{times} and each half selected on its own; agreement is the Jaccard "
+        text += "index beside that of random sets of the same sizes."
     return text
 
 
@@ -200,17 +137,38 @@ def _geometry(run: Run, done: set[str]) -> str:
         samples = f"{count(settings['n_bootstrap'])} bootstrap samples of "
         text += f"; intervals{_percent(settings.get('confidence'))} from {samples}"
         text += "the emotions, with pairs of the same emotion removed"
-    return text + "."
+    return text + "." + _geometry_controls(run, settings)
+
+
+def _geometry_controls(run: Run, settings: Mapping[str, Any]) -> str:
+    text = ""
+    if _holds(run, "geometry", "rsa", "n_draws"):
+        draws = settings.get("n_random")
+        text += f" Beside them stand {f'the mean of {count(draws)} ' if draws else ''}random sets of as many features, "
+        text += "drawn from all that fire, and a control set matched in number, density and mean activation."
+    if _holds(run, "geometry", "control"):
+        text += " Concepts without feeling went through the same steps; the direction of valence was learnt from the "
+        text += "emotions by ridge regression and compared with directions learnt from shuffled valence."
+    if len(run.stages) > 1 and _holds(run, "geometry", "sites"):
+        text += (
+            " Over sites, p was corrected by the maximum statistic, and the choice of a site was checked by "
+        )
+        text += "choosing on one half of the emotions and scoring on the other."
+    return text
 
 
 def _ratings(run: Run, done: set[str]) -> str:
     if "ratings" not in done:
         return ""
     settings = part(run.config, "ratings")
-    text = "Valence and arousal of words were predicted separately by ridge regression with nested "
-    text += "cross-validation"
+    pls = settings.get("model") == "pls"
+    text = "Valence and arousal of words were predicted separately by "
+    text += "partial least squares" if pls else "ridge regression"
+    text += " with nested cross-validation"
     if settings.get("folds") and settings.get("inner_folds"):
-        inner = f"{count(settings['inner_folds'])} inner folds that chose the penalty"
+        chose = "the number of components" if pls else "the penalty"
+        most = f", at most {count(settings['components'])}" if pls and settings.get("components") else ""
+        inner = f"{count(settings['inner_folds'])} inner folds that chose {chose}{most}"
         text += f" ({count(settings['folds'])} outer folds, {inner})"
     if settings.get("transform") not in {None, "none"}:
         text += f" from feature values after {settings['transform']}"
@@ -219,7 +177,37 @@ def _ratings(run: Run, done: set[str]) -> str:
     if settings.get("bootstrap"):
         resamples = f"{count(settings['bootstrap'])} resamples of the words."
         text += f" Intervals{_percent(settings.get('confidence'))} are from {resamples}"
-    return text
+    text += " Ceilings are the square root of the ratings' reliability, where the norms give deviations and raters."
+    return text + _transfer(run) + _groups(run, settings)
+
+
+def _transfer(run: Run) -> str:
+    if not _holds(run, "ratings", "transfer"):
+        return ""
+    return (
+        " For transfer between languages the model of each outer fold was fitted in one language alone and predicted "
+        "the other language's words of the same fold."
+    )
+
+
+def _groups(run: Run, settings: Mapping[str, Any]) -> str:
+    if not _holds(run, "ratings", "groups"):
+        return ""
+    n = settings.get("group_simulations")
+    times = f" in {count(n)} simulations" if n else ""
+    # by ridge whatever the model of the study is: every simulation fits it again
+    return (
+        " Groups of raters were compared by ridge regression on the same words and folds, by correlations divided by "
+        f"the root of each group's reliability, against the difference found{times} in which both groups share one "
+        "truth."
+    )
+
+
+def _holds(run: Run, stage: str, table: str, *columns: str) -> bool:
+    """Tell whether a stage wrote rows of a table, with these columns, at any site."""
+    return any(
+        stages[stage].table(table, *columns).height for stages in run.stages.values() if stage in stages
+    )
 
 
 def _percent(confidence: Any) -> str:

@@ -8,6 +8,7 @@ from emosae.report.bars import Bar, Panel, draw_bars
 from emosae.report.names import language_name, order_names, role
 from emosae.report.page import Block, Canvas, Missing, Paragraph, Section
 from emosae.report.scatter import Cloud, draw_scatter
+from emosae.report.sections.ratings_groups import group_blocks
 from emosae.report.sections.ratings_names import cells_of, main_predictor, predictor_name, score_of
 from emosae.report.sections.ratings_tables import (
     comparison_table,
@@ -16,6 +17,7 @@ from emosae.report.sections.ratings_tables import (
     strongest_features,
 )
 from emosae.report.sections.ratings_transfer import transfer_blocks
+from emosae.report.sections.wording import interval_name, range_of
 from emosae.report.source import Run, Stage, part
 from emosae.report.tables import finite
 from emosae.report.text import count, interval, number
@@ -61,7 +63,8 @@ def ratings_section(
                 "the features."
             )
         )
-    blocks += transfer_blocks(stage) + comparison_table(stage)
+    blocks += transfer_blocks(run, stage, canvas) + comparison_table(stage)
+    blocks += group_blocks(run, stage, canvas)
     blocks += extreme_words(predictions) + strongest_features(stage, select)
     return Section(anchor=anchor, title=title, blocks=blocks)
 
@@ -125,6 +128,9 @@ def _scatter(run: Run, scores: pl.DataFrame, predictions: pl.DataFrame, canvas: 
     return canvas.add(
         draw_scatter(clouds),
         "ratings_scatter",
+        lead="How near does the model come to what "
+        + ("was planted" if run.is_phantom else "people say")
+        + " about each word?",
         title=f"Words: {run.voice.ratings} and held-out predictions from {predictor_name(main)}",
         caption=(
             "Each point is a word. On the thin diagonal prediction and rating agree. The line with dots "
@@ -137,6 +143,7 @@ def _scatter(run: Run, scores: pl.DataFrame, predictions: pl.DataFrame, canvas: 
 
 def _bars(run: Run, scores: pl.DataFrame, canvas: Canvas) -> Block:
     names = order_names(scores["predictor"].to_list())
+    n = range_of(scores["n_words"].drop_nulls().to_list(), "word") if "n_words" in scores.columns else ""
     panels = []
     for language, target in cells_of(scores):
         bars, ceiling = [], None
@@ -158,13 +165,17 @@ def _bars(run: Run, scores: pl.DataFrame, canvas: Canvas) -> Block:
         title = f"{target.capitalize()}, {language_name(language)}"
         panels.append(Panel(title=title, bars=bars, axis="Correlation r with ratings", ceiling=ceiling))
     return canvas.add(
-        draw_bars(panels),
+        draw_bars(panels, whisker=interval_name(run, "ratings", "words")),
         "ratings_bars",
+        lead=(
+            "How much of each word's pleasantness and arousal do the features know, and how much is known without them?"
+        ),
         title=f"Held-out correlation of each predictor with {run.voice.ratings}",
         caption=(
-            "Blue: read through the autoencoder. Grey: the same words on the same folds without it. A "
-            "baseline that does as well means that the features keep what the model knows, not that they "
-            "add to it."
+            f"{n + '. ' if n else ''}Blue: read through the autoencoder. Grey: the same words on the same folds "
+            "without it. A baseline that does as well means that the features keep what the model knows, not that they "
+            "add to it. 0 is what a prediction that knows nothing gives; the matched control is as many features from "
+            "outside the emotion space."
         ),
         alt="Correlations with ratings: "
         + "; ".join(

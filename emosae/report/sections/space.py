@@ -113,6 +113,11 @@ def emotion_maps(run: Run, stage: Stage, canvas: Canvas) -> list[Block]:
             canvas.add(
                 figure,
                 name,
+                lead=(
+                    f"Which emotions are alike for {run.voice.who}?"
+                    if name == "emotion_map_reference"
+                    else "Which emotions are alike for the model?"
+                ),
                 title=title,
                 caption=_caption(run, name, shown, attributes, onto_people, has_zero),
                 alt=_alt(title, shown),
@@ -218,6 +223,11 @@ def rdm_pair(run: Run, stage: Stage, canvas: Canvas) -> list[Block]:
         canvas.add(
             draw_rdms(shown, concepts, order),
             "rdms",
+            lead=(
+                f"Does the model group emotions as {run.voice.judgements} do?"
+                if judged
+                else "Which emotions does the model group together?"
+            ),
             title="Dissimilarity of every two emotions"
             + (f", model beside {run.voice.who}" if judged else ""),
             caption=(
