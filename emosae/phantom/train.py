@@ -202,6 +202,7 @@ def train(out: Path, recipe: Recipe, *, device: str = "cpu", keep_model: bool = 
         seconds["model"] = before_round + time.perf_counter() - start
         for stop in out.glob("round_*.pt"):
             stop.unlink()
+    trained = time.perf_counter()
     # The SAEs are trained on the model as it is stored.
     model, tokenizer = load_phantom(model_folder)
     model.to(device)
@@ -224,7 +225,7 @@ def train(out: Path, recipe: Recipe, *, device: str = "cpu", keep_model: bool = 
             "live_features": sae.live,
         }
         _LOG.info("%s %s", sae_recipe.folder, figures[sae_recipe.folder])
-    seconds["total"] = time.perf_counter() - start + (seconds["model"] if keep_model else 0.0)
+    seconds["total"] = seconds["model"] + time.perf_counter() - trained
     report: dict[str, object] = {
         "recipe": asdict(recipe),
         "parameters": model.num_parameters(),

@@ -126,7 +126,9 @@ def _read_stage(folder: Path, stage: str) -> dict[str, Stage]:
     return {
         site: Stage(
             tables={
-                name: table.filter(pl.col("site") == site).drop("site") for name, table in tables.items()
+                # what compares sites belongs to each of them
+                name: table.filter(pl.col("site") == site).drop("site") if "site" in table.columns else table
+                for name, table in tables.items()
             },
             values=plain if isinstance(plain, dict) else {},
         )

@@ -46,7 +46,8 @@ class Flow:
 
     Attributes:
         perplexity: Of the texts' tokens together under the unsteered model, given their prompts; NaN without tokens.
-        distinct_2: Share of different pairs among all pairs of neighbouring tokens, 0 to 1.
+        distinct_2: Share of different pairs among each text's pairs of neighbouring tokens, 0 to 1; texts are not
+            pooled, for those of one emotion may share their words with each other.
         repeated_4: Share of runs of four tokens that were in the same text before, 0 to 1.
         n_tokens: Tokens of all texts together.
     """
@@ -116,12 +117,13 @@ def flow_of(losses: Sequence[float] | Float[np.ndarray, " n"], answers: Sequence
     """
     lengths = [len(answer) for answer in answers]
     total = sum(loss * n for loss, n in zip(losses, lengths, strict=True) if n)
-    pairs = [pair for answer in answers for pair in itertools.pairwise(answer)]
+    pairs = [list(itertools.pairwise(answer)) for answer in answers]
+    n_pairs = sum(map(len, pairs))
     runs = [[tuple(answer[i : i + 4]) for i in range(len(answer) - 3)] for answer in answers]
     n_runs = sum(map(len, runs))
     return Flow(
         perplexity=math.exp(min(total / sum(lengths), 700.0)) if sum(lengths) else math.nan,
-        distinct_2=len(set(pairs)) / len(pairs) if pairs else 0.0,
+        distinct_2=sum(len(set(own)) for own in pairs) / n_pairs if n_pairs else 0.0,
         repeated_4=sum(len(run) - len(set(run)) for run in runs) / n_runs if n_runs else 0.0,
         n_tokens=sum(lengths),
     )
