@@ -125,6 +125,17 @@ def test_concepts_without_feeling_go_through_the_same_pipeline(run: Path) -> Non
     assert geometry.control_rdms.filter(space="residual_en").height == len(tools) * (len(tools) - 1) // 2
 
 
+def test_sites_stand_beside_each_other_and_the_selection_in_a_table(run: Path) -> None:
+    layers = pl.read_parquet(run / "tables" / "geometry_layers.parquet")
+    assert layers.select("site_a", "site_b").unique().rows() == [
+        ("blocks.1.hook_resid_post", "blocks.2.hook_resid_post")
+    ]
+    assert {"features_en", "residual_en"} <= set(layers["space"])
+    assert layers["score"].is_between(-1, 1).all()
+    overview = pl.read_parquet(run / "tables" / "select_overview.parquet")
+    assert overview["language"].unique().sort().to_list() == ["en", "zh"]
+
+
 def test_sites_are_compared_with_a_correction(run: Path) -> None:
     sites = pl.read_parquet(run / "tables" / "geometry_sites.parquet")
     assert sites["layer"].unique().sort().to_list() == [1, 2]
