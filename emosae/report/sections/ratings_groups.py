@@ -81,7 +81,7 @@ def _figure(run: Run, rows: list[dict[str, Any]], language: str, name: str, canv
     return canvas.add(
         draw_intervals(
             groups,
-            axis="Difference of r, each divided by the root of its reliability",
+            axis="Difference of disattenuated r",
             expected=expected,
             expected_name="expected if both share one truth",
             upper=None,
