@@ -141,7 +141,7 @@ def test_the_readout_learns_only_where_something_is_felt(tokenizer, model) -> No
     for kind, extra in ((Kind.NEUTRAL, 0.0), (Kind.EMOTIONAL, 0.5 * np.log(len(NAMES)))):
         rows = encode_rows(tokenizer, some(kind, 3), NAMES)
         text = Text(pad([r.ids for r in rows], 0), pad([r.ids for r in rows], IGNORED))
-        told = _Told(text, text.weight, pad([r.feelings for r in rows], IGNORED), like, readout, 0.5, 1)
+        told = _Told(text, pad([r.feelings for r in rows], IGNORED), like, readout, 0.5, 1)
         difference = told.loss(model, "cpu") - text.loss(model, "cpu")
         assert difference.item() == pytest.approx(extra, abs=1e-5)
 

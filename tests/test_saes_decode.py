@@ -58,13 +58,13 @@ def test_parts_of_any_size_give_the_same(rows: list, buffer_bytes: int) -> None:
 
 def test_widened_rows_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     widened: list[int] = []
-    plain = decode._bag
+    plain = decode.bag
 
     def counted(indices: Tensor, values: Tensor, crow: Tensor, W: Tensor) -> Tensor:
         widened.append(len(W))
         return plain(indices, values, crow, W)
 
-    monkeypatch.setattr(decode, "_bag", counted)
+    monkeypatch.setattr(decode, "bag", counted)
     rows = [[(feature, 1.0) for feature in range(start, start + 4)] for start in range(0, 40, 4)]
     sparse_product(features(rows), decoder(torch.bfloat16), buffer_bytes=4 * D_OUT * 9)
     assert widened == [8] * 5  # two rows of four slots in a buffer for nine decoder rows

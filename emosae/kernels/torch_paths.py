@@ -15,6 +15,7 @@ from torch.nn.functional import embedding_bag
 from emosae.kernels import reference
 from emosae.kernels.gates import ClampRows, Gate
 from emosae.kernels.reference import Compacted
+from emosae.saes.decode import bag
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
@@ -83,7 +84,7 @@ def decode_csr(
     if first == last or width == 0:
         out = torch.zeros(n, width, dtype=kind)
     elif W_dec.dtype == values.dtype == kind:  # it accumulates in float32, whatever the dtype
-        out = _bag(indices[first:last], values[first:last], crow - first, W_dec)
+        out = bag(indices[first:last], values[first:last], crow - first, W_dec)
     else:
         out = _widened_bags(crow, indices, values, W_dec).to(kind)
     if spoilt is not None:
@@ -120,23 +121,9 @@ def _widened_bags(crow: Tensor, indices: Tensor, values: Tensor, W_dec: Tensor) 
             last = min(first + slots, bounds[end])
             part = (crow[row : end + 1] - first).clamp(0, last - first)
             gathered = W_dec[indices[first:last]].to(wide)
-            out[row:end] += _bag(torch.arange(last - first), values[first:last].to(wide), part, gathered)
+            out[row:end] += bag(torch.arange(last - first), values[first:last].to(wide), part, gathered)
         row = end
     return out
-
-
-def _bag(indices: Tensor, values: Tensor, crow: Tensor, W: Tensor) -> Tensor:
-    """Sum `values * W[indices]` over each row's slots."""
-    wide = max(W.numel(), len(values)) > _INT32_MAX  # so that no product of index and width overflows
-    kind = torch.int64 if wide else indices.dtype
-    return embedding_bag(
-        indices.to(kind),
-        W,
-        offsets=crow.to(kind),
-        per_sample_weights=values,
-        mode="sum",
-        include_last_offset=True,
-    )
 
 
 def clamp(

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from emosae.phantom import WEIGHTS
+from emosae.phantom.card import steered_well
 from emosae.phantom.classifier import EmotionClassifier, train_classifier
 from emosae.phantom.measure_features import labelled
 from emosae.phantom.measure_text import continuations, neutral_openings
-from emosae.phantom.passage import Layout
 from emosae.phantom.recovery import N_SHUFFLES
+from emosae.phantom.states import LANGUAGES
 from emosae.phantom.steering_sets import FeatureSet, from_the_turn, random_like, state_features, steered
 from emosae.phantom.train import load_phantom
 from emosae.phantom.truth import emotion_truth
@@ -31,7 +32,6 @@ __all__ = ["choose_doses", "flow", "measure_steering", "summary"]
 
 _LOG = logging.getLogger(__name__)
 DOSES = (1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5)
-_LANGUAGES = (Layout.EN, Layout.ZH)
 
 
 def flow(
@@ -71,7 +71,7 @@ def choose_doses(
 ) -> dict[str, float]:
     """Choose each emotion's dose: the best harmonic mean of rate and fluency in its worse language."""
     score = {name: dict.fromkeys(doses, 1.0) for name in sets}
-    for layout in _LANGUAGES:
+    for layout in LANGUAGES:
         openings = neutral_openings(layout, n, "openings/choose", seed)
         plain = flow(model, tokenizer, openings, continuations(model, tokenizer, openings, seed=seed))
         for dose in doses:
@@ -110,7 +110,7 @@ def measure_steering(
     classifier = train_classifier(tokenizer, seed=seed)
     names = emotion_truth()["emotion"].to_list()
     values, labels, norms = {}, {}, []
-    for layout in _LANGUAGES:
+    for layout in LANGUAGES:
         train = labelled("detect/train", layout, per_emotion, 10 * per_emotion, seed)
         values[layout], norm = from_the_turn(model, tokenizer, sae, train)
         labels[layout] = np.array([p.emotions[0] if p.emotions else "" for p in train])
@@ -124,7 +124,7 @@ def measure_steering(
         "sae": sae_name, "n_features": n_features, "n_openings": n, "dose": dose,
         "sets": {name: asdict(own) for name, own in sets.items()},
     }  # fmt: skip
-    for layout in _LANGUAGES:
+    for layout in LANGUAGES:
         openings = neutral_openings(layout, n, "openings/report", seed)
         plain = flow(model, tokenizer, openings, continuations(model, tokenizer, openings, seed=seed + 1))
         texts = steered(model, tokenizer, sae, sets, openings, 1.0, seed + 1)
@@ -155,14 +155,9 @@ def measure_steering(
 def summary(figures: dict[str, Any]) -> str:
     """Say the figures in a few lines."""
     lines = [f"{figures['sae']}, {figures['n_features']} features, doses {figures['dose']}"]
-    parts = [figures[layout.value] for layout in _LANGUAGES]
-    both = [
-        name
-        for name in figures["dose"]
-        if all(part["rate"][name] >= 0.8 and part["fluent"][name] for part in parts)
-    ]
-    lines.append(f"rate >= .8 and fluent in both languages: {len(both)} of 27")
-    for layout, part in zip(_LANGUAGES, parts, strict=True):
+    parts = [figures[layout.value] for layout in LANGUAGES]
+    lines.append(f"rate >= .8 and fluent in both languages: {len(steered_well(figures))} of 27")
+    for layout, part in zip(LANGUAGES, parts, strict=True):
         rate = part["rate"]
         lines.append(
             f"{layout.value}: rate >= .8 for {sum(v >= 0.8 for v in rate.values())} of 27 (shuffled "

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -19,7 +20,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from emosae.phantom.lessons import batches
+from emosae.phantom.blocks import reading
+from emosae.phantom.lessons import IGNORED, batches
 from emosae.saes.stats import FeatureStats, StatsBuilder
 
 if TYPE_CHECKING:
@@ -108,25 +110,14 @@ def collect_activations(
         For each layer a float16 tensor [tokens, d_model], the same tokens in the same order.
     """
     kept: dict[int, list[Tensor]] = {layer: [] for layer in layers}
-    now: dict[int, Tensor] = {}
-
-    def keep(layer: int):  # type: ignore[no-untyped-def]
-        def hook(_module: object, _args: object, output: object) -> None:
-            now[layer] = output if isinstance(output, Tensor) else output[0]  # type: ignore[index]
-
-        return hook
-
-    handles = [model.model.layers[layer].register_forward_hook(keep(layer)) for layer in layers]
-    try:
+    with ExitStack() as stack:
+        now = {layer: stack.enter_context(reading(model, layer)) for layer in layers}
         for ids, labels in batches(rows, 8192, None):
             model.model(input_ids=ids.to(device), use_cache=False)
-            real = (labels != -100).to(device)
+            real = (labels != IGNORED).to(device)
             real[:, 0] = False
             for layer in layers:
-                kept[layer].append(now[layer][real].half().cpu())
-    finally:
-        for handle in handles:
-            handle.remove()
+                kept[layer].append(now[layer].pop()[real].half().cpu())
     return {layer: torch.cat(parts) for layer, parts in kept.items()}
 
 

@@ -21,12 +21,13 @@ import torch
 from scipy.spatial.distance import squareform
 from torch import Tensor, nn
 
+from emosae.phantom.blocks import block_output, reading
 from emosae.phantom.corpus import passages
 from emosae.phantom.head_loss import head_loss
 from emosae.phantom.language_model import Portion, Round, Text, n_tokens, steps_of, train_model
 from emosae.phantom.lessons import IGNORED, groups, pad
 from emosae.phantom.passage import Kind, Role
-from emosae.phantom.states import LANGUAGES, Row, States, block_output, encode_rows
+from emosae.phantom.states import LANGUAGES, Row, States, encode_rows
 from emosae.phantom.truth import emotion_truth, planted_distance
 
 if TYPE_CHECKING:
@@ -81,7 +82,6 @@ class _Told:
     """Text whose emotion, where it has one, the readout names at each token."""
 
     text: Text
-    tokens: int
     feelings: Tensor
     likeness: Tensor
     readout: nn.Parameter
@@ -90,16 +90,11 @@ class _Told:
 
     @property
     def weight(self) -> int:
-        return self.tokens
+        return self.text.weight
 
     def loss(self, model: LlamaForCausalLM, device: str) -> Tensor:
-        kept: list[Tensor] = []
-        block = model.model.layers[self.layer]
-        handle = block.register_forward_hook(lambda _m, _a, output: kept.append(block_output(output)))
-        try:
+        with reading(model, self.layer) as kept:
             foreseen = self.text.loss(model, device)
-        finally:
-            handle.remove()
         real = (self.feelings != IGNORED).to(device)
         if not real.any():
             return foreseen
@@ -221,7 +216,7 @@ def teach_states(
         rows = [told[i] for i in group]
         feelings = pad([row.feelings for row in rows], IGNORED)
         text = _text(rows)
-        plain.append(_Told(text, text.weight, feelings, like, readout, recipe.readout, recipe.layer))
+        plain.append(_Told(text, feelings, like, readout, recipe.readout, recipe.layer))
     written: list[Portion] = []
     for group in groups(_lengths(turned), size, rng):
         rows = [turned[i] for i in group]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from emosae.phantom.blocks import reading
 from emosae.phantom.corpus import passages
 from emosae.phantom.lessons import IGNORED, pad
 from emosae.phantom.passage import Kind, Layout, Passage, Role
@@ -17,7 +17,7 @@ from emosae.phantom.passage import Kind, Layout, Passage, Role
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-__all__ = ["LANGUAGES", "Row", "States", "block_output", "encode_rows"]
+__all__ = ["LANGUAGES", "Row", "States", "encode_rows"]
 
 LANGUAGES = (Layout.EN, Layout.ZH)
 _OPENER = 6
@@ -93,11 +93,8 @@ class States:
     @torch.no_grad()
     def measure(self, model: LlamaForCausalLM, device: str) -> None:
         """Measure the states of the model as it is now, over all tokens from the turn on."""
-        kept: list[Tensor] = []
-        block = model.model.layers[self.layer]
-        handle = block.register_forward_hook(lambda _m, _a, output: kept.append(block_output(output)))
         found = []
-        try:
+        with reading(model, self.layer) as kept:
             for rows in self._read:
                 total = torch.zeros(self._n + 1, model.config.hidden_size, device=device)
                 count = torch.zeros(self._n + 1, device=device)
@@ -110,11 +107,4 @@ class States:
                         count[row.emotion] += len(row.ids) - 1 - row.turn
                 mean = total / count[:, None]
                 found.append(mean[:-1] - mean[-1])
-        finally:
-            handle.remove()
         self.by_language = torch.stack(found)
-
-
-def block_output(output: object) -> Tensor:
-    """What a block gives, bare or in a tuple."""
-    return output if isinstance(output, Tensor) else output[0]  # type: ignore[index]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from emosae.artifacts import atomic_path
 from emosae.phantom.language_model import (
     ModelRecipe,
     Round,
@@ -153,13 +154,6 @@ def _key(recipe: Recipe, number: int) -> str:
     return json.dumps([recipe.seed, recipe.vocab_size, recipe.tokenizer_passages, asdict(model)])
 
 
-def _write_whole(path: Path, content: dict[str, object]) -> None:
-    """Write to another name first, so that what stands under the name is whole."""
-    other = path.with_suffix(".part")
-    torch.save(content, other)
-    other.replace(path)
-
-
 def train(out: Path, recipe: Recipe, *, device: str = "cpu", keep_model: bool = False) -> dict[str, object]:
     """Make a phantom. A run that was cut off goes on after the last round that it ended, to the same bytes.
 
@@ -195,9 +189,11 @@ def train(out: Path, recipe: Recipe, *, device: str = "cpu", keep_model: bool = 
             _LOG.info("round %d of %d", number, len(recipe.model.rounds))
             n_read += _teach(model, tokenizer, each, recipe, device)
             taken = before_round + time.perf_counter() - start
-            _write_whole(
-                stop, {"made_by": made_by, "model": model.state_dict(), "tokens": n_read, "seconds": taken}
-            )
+            with atomic_path(stop) as part:
+                torch.save(
+                    {"made_by": made_by, "model": model.state_dict(), "tokens": n_read, "seconds": taken},
+                    part,
+                )
         _save_model(model.cpu(), model_folder)
         seconds["model"] = before_round + time.perf_counter() - start
         for stop in out.glob("round_*.pt"):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from emosae.saes.sparse import SparseFeatures
 
-__all__ = ["dense_product", "sparse_product"]
+__all__ = ["bag", "dense_product", "sparse_product"]
 
 _INT32_MAX = 2**31 - 1
 
@@ -40,7 +40,7 @@ def sparse_product(
     if norms is not None:
         values = values / norms[f.indices]
     if W_dec.dtype == torch.float32:
-        return _bag(f.indices, values, f.crow, W_dec)
+        return bag(f.indices, values, f.crow, W_dec)
     out = torch.empty(len(f), W_dec.shape[1], dtype=torch.float32, device=W_dec.device)
     slots = max(1, buffer_bytes // (4 * W_dec.shape[1]))
     start = 0
@@ -51,7 +51,7 @@ def sparse_product(
         first, last = int(f.crow[start]), int(f.crow[end])
         used, position = torch.unique(f.indices[first:last], return_inverse=True)
         crow = f.crow[start : end + 1] - first
-        out[start:end] = _bag(position, values[first:last], crow, W_dec[used].to(torch.float32))
+        out[start:end] = bag(position, values[first:last], crow, W_dec[used].to(torch.float32))
         start = end
     return out
 
@@ -76,10 +76,10 @@ def dense_product(
     return out
 
 
-def _bag(indices: Tensor, values: Tensor, crow: Tensor, W: Tensor) -> Tensor:
-    """Sum `values * W[indices]` over each row's slots."""
+def bag(indices: Tensor, values: Tensor, crow: Tensor, W: Tensor) -> Tensor:
+    """Sum `values * W[indices]` over each row's slots; values and W are of one dtype, which the sums have too."""
     if len(values) == 0:  # also what rows without any slot need, and what embedding_bag cannot take
-        return torch.zeros(len(crow) - 1, W.shape[1], dtype=torch.float32, device=W.device)
+        return torch.zeros(len(crow) - 1, W.shape[1], dtype=W.dtype, device=W.device)
     wide = max(W.numel(), len(values)) > _INT32_MAX  # so that no product of index and width overflows
     kind = torch.int64 if wide else indices.dtype
     return embedding_bag(

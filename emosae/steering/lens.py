@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from emosae.models import Site
     from emosae.saes import SparseAutoencoder
     from emosae.steering.block import Steering
+    from emosae.steering.emotions import Recipe
     from emosae.steering.plan import Plan
     from emosae.steering.stored import Calibration
 
@@ -95,16 +96,10 @@ class Steerer:
             ...     lens.model.generate(**inputs)
             >>> print(applied.chosen)  # doctest: +SKIP
         """
-        from emosae.steering.emotions import Recipe, steer_lens
-        from emosae.steering.settings import steering_settings
+        from emosae.steering.emotions import steer_lens
 
-        recipe = Recipe(
-            language=language,
-            n_features=n_features,
-            op=op,
-            features=features or {},
-            output_score=output_score,
-            corpus=corpus or steering_settings(self.preset).corpus,
+        recipe = self._recipe(
+            features, corpus, language=language, n_features=n_features, op=op, output_score=output_score
         )
         return steer_lens(
             self,  # type: ignore[arg-type]
@@ -209,16 +204,9 @@ class Steerer:
             UserError: What `steer` refuses, or a score of 0 at every dose.
         """
         from emosae.steering.calibrate import calibrate_lens
-        from emosae.steering.emotions import Recipe
-        from emosae.steering.settings import steering_settings
 
-        recipe = Recipe(
-            language=language,
-            n_features=n_features,
-            op=op,
-            features=features or {},
-            output_score=output_score,
-            corpus=corpus or steering_settings(self.preset).corpus,
+        recipe = self._recipe(
+            features, corpus, language=language, n_features=n_features, op=op, output_score=output_score
         )
         return calibrate_lens(
             self,  # type: ignore[arg-type]
@@ -233,6 +221,14 @@ class Steerer:
             store=store,
             **options,
         )
+
+    def _recipe(self, features: Mapping[str, Any] | None, corpus: str | None, **choices: Any) -> Recipe:
+        """How features are chosen and dosed; what the caller leaves open is the preset's."""
+        from emosae.steering.emotions import Recipe
+        from emosae.steering.settings import steering_settings
+
+        corpus = corpus or steering_settings(self.preset).corpus
+        return Recipe(features=features or {}, corpus=corpus, **choices)
 
     def steering_site(self, site: Site | str | None = None) -> Site:
         """Find where emotions are steered: the site asked for, the only one, or the one that the preset names.
