@@ -68,7 +68,7 @@ def main() -> None:
     skipped: list[dict[str, Any]] = []
     copy_gb_s = copy_bandwidth(options.device, options.quick)
     print(f"copying moves {copy_gb_s:.1f} GB/s on {device_name(options.device)}")
-    for decoder in SMALL if options.quick else DECODERS:
+    for decoder in options.decoders:
         needed = decoder.n_features * decoder.width * dtype.itemsize
         if reason := does_not_fit(needed, options.device):
             skipped.append(asdict(decoder) | {"reason": reason})
@@ -92,7 +92,12 @@ def main() -> None:
         "versions": {name: installed(name) for name in ("emosae", "torch", "triton", "numpy")}
         | {"python": platform.python_version()},
         "hardware": hardware(options),
-        "workload": {"dtype": options.dtype, "rounds": options.rounds, "quick": options.quick},
+        "workload": {"dtype": options.dtype, "rounds": options.rounds, "quick": options.quick}
+        | {
+            "decoders": [decoder.name for decoder in options.decoders],
+            "batch": options.batch,
+            "k": options.k,
+        },
         "copy_gb_s": round(copy_gb_s, 1),
         "decode": rows,
         "left_out": skipped,
@@ -112,12 +117,19 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument(
         "--k", type=int, nargs="+", help="slots a row (default 32 to 1024; 8 32 with --quick)"
     )
+    parser.add_argument(
+        "--only", nargs="+", help="decoders whose names hold one of these words (default all)"
+    )
     parser.add_argument("--rounds", type=int, help="rounds (default 7; 2 with --quick)")
     parser.add_argument("--dtype", choices=DTYPES, default="float32", help="of decoder and values")
     parser.add_argument("--threads", type=int, default=2, help="threads of torch (default 2)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, … (default cpu)")
     parser.add_argument("--output", type=Path, help="where the JSON goes (default benchmarks/results/)")
     options = parser.parse_args()
+    known = SMALL if options.quick else DECODERS
+    options.decoders = [d for d in known if any(word in d.name for word in options.only or [""])]
+    if not options.decoders:
+        parser.error(f"--only must name some of: {', '.join(d.name for d in known)}")
     options.batch = options.batch or ([1, 4] if options.quick else ROWS)
     options.k = options.k or ([8, 32] if options.quick else SLOTS)
     options.rounds = options.rounds or (2 if options.quick else 7)

@@ -130,7 +130,12 @@ def _stage(stage: str, words: Arguments) -> int:
         config = compose([*words, f"stage={stage}"])
     about: dict[str, Any] = {"stage": stage, "command": ["emosae", stage, *words], "config": as_dict(config)}
     with RunFolder.new(Path(config.output), stage, about) as run:
-        lines = pipeline.run(config, stage, run)
+        if stage == "browse":
+            from emosae.browse.stage import run as browse
+
+            lines = browse(config, run)
+        else:
+            lines = pipeline.run(config, stage, run)
         if stage == "select":
             show_selection(run.folder)
     print("\n".join(lines))
@@ -150,6 +155,8 @@ def _check_words(words: Arguments) -> None:
 def _multirun(stage: str, words: Arguments) -> int:
     """Hand a sweep to Hydra; each job writes its own folder and status, a failed one does not stop the others."""
     _check_words(words)
+    if stage == "browse":
+        raise UserError("`emosae browse` builds one browser at a time. Leave out -m; sweep `emosae run`.")
     import hydra
     from omegaconf.errors import OmegaConfBaseException
 

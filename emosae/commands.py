@@ -16,12 +16,14 @@ __all__ = [
     "STAGE_HELP",
     "TOOLS",
     "cache_command",
+    "card_command",
     "concepts_command",
     "doctor_command",
     "norms_command",
     "show_selection",
     "stage_help",
     "stats_command",
+    "top_command",
 ]
 
 STAGE_HELP = {
@@ -30,11 +32,15 @@ STAGE_HELP = {
     "select": "Rank features for each concept and language: AUROC, mean difference, exact test, BH.",
     "geometry": "Compare the model's emotion space with human similarity judgements, with its baselines.",
     "ratings": "Predict human valence and arousal of words from features, with nested cross-validation.",
+    "steer": "Steer the model towards each emotion: doses, methods side by side, transfer, necessity.",
     "report": "Draw the report again from a run's folder (`emosae report outputs/run/…`), or run and draw.",
+    "browse": "Build the feature browser: a page that opens without a server, with a card for every feature.",
 }
 TOOLS = {
     "concepts": "Concept sets: `list`, `build en=FILE …`, `check NAME`, `align NAME DATA`.",
     "norms": "Human data: `list`, `show NAME`, `fetch NAME [FILE]`, `add FILE [key=value …]`.",
+    "top": "The features of an emotion, best first, with what fires them: `top joy`.",
+    "card": "One feature's card: contexts, words, emotions, logit lens, neighbours: `card 1234`.",
     "stats": "Count how features fire on running text of yours; doses and maxima are measured by it.",
     "cache": "sae_cache/: `list`, `verify`, `prune`.",
     "doctor": "What is here and what fits: versions, cache, human data, accelerators.",
@@ -70,9 +76,36 @@ Settings:
   norms=[NAME,…]              human ratings and similarity; norms.NAME.path=FILE says where a file lies
   language=[en,zh]            languages whose words are read
   features.templates=all|bare  features.pooling=mean|max|last  features.max_tokens=4096
-  selection.… geometry.… ratings.…   see conf/ or the manifest of any run
+  selection.… geometry.… ratings.… steering.…   see conf/ or the manifest of any run
   reuse=FOLDER                take over the stages that an earlier run finished
   -m                          sweep: key=a,b runs both"""
+
+_STEER_SETTINGS = """\
+Settings of the steering:
+  steering.emotions=[joy,…]   without, all of the concept set (the phantom: six of its 27)
+  steering.doses=[0.5,1,2]    what is tried; dose 1 pushes by half of the residual's median norm
+  steering.classifier=phantom|lexicon|norms|MODEL   what tells an emotion; MODEL is any Hugging Face text-classification
+                              model whose labels are the emotions' names; steering.second_classifier= stands beside it
+  steering.n_report=8         openings of each language that are reported (steering.report_prompts), and
+  steering.n_choose=4         others that features' doses are chosen on (steering.prompts); steering.seeds=[0,1]
+  steering.passages=FILE      .jsonl, .csv or .parquet with concept, language and text: features and directions are
+                              made of them and necessity is measured; without, DiffMean is that of words
+  steering.site=SITE          where; needed if there are several SAEs and the preset names none
+  steering.scope=generated    which tokens; also from_last_prompt_token, all
+  steering.transfer=false     leave out the sets of single languages
+Written texts are kept in the cache: the same command goes on where it was cut off. Doses need statistics of the SAE's
+features on running text (`emosae stats --help`); the phantom brings its own."""
+
+_BROWSE_SETTINGS = """\
+Settings of the browser:
+  corpus=FILE|NAME            text whose contexts are shown: a .txt (a text a line), .jsonl or .parquet file, or a
+                              Hugging Face data set; the phantom has its own. Also browse.column= browse.split=
+  run=FOLDER                  show the selection and the ratings of an earlier run; without, features are selected anew
+  browse.tokens=1000000       stop after as many tokens; null reads all
+  browse.site=SITE            one of the SAEs' sites; without, all
+  browse.contexts=10          top contexts of a feature; browse.examples=4 in each quarter of its activations
+  browse.output_score=selected|all|none   browse.logit_lens=10   browse.neighbours=8   browse.memory_gb=4
+The page is index.html in outputs/browse/…; it opens with a double click and sends nothing anywhere."""
 
 
 def stage_help(command: str) -> str:
@@ -88,15 +121,18 @@ def stage_help(command: str) -> str:
         groups.append(
             textwrap.fill(", ".join(names), 118, initial_indent=f"  {group:<9} ", subsequent_indent=" " * 12)
         )
-    example = (
-        "emosae report outputs/run/DATE-TIME" if command == "report" else f"emosae {command} preset=phantom"
-    )
+    example = {
+        "report": "emosae report outputs/run/DATE-TIME",
+        "browse": "emosae browse preset=phantom run=outputs/run/DATE-TIME",
+    }.get(command, f"emosae {command} preset=phantom")
     return "\n".join(
         [
             f"emosae {command}: {STAGE_HELP[command]}",
             "",
             f"Example: {example}",
             "",
+            *([_BROWSE_SETTINGS, ""] if command == "browse" else []),
+            *([_STEER_SETTINGS, ""] if command == "steer" else []),
             _SETTINGS,
             "",
             "Options:",
@@ -106,6 +142,20 @@ def stage_help(command: str) -> str:
 
 
 _TOOL_EXAMPLES = {
+    "top": """\
+Examples:
+  emosae top joy
+  emosae top joy preset=phantom language=zh
+  emosae top joy run=outputs/run/DATE-TIME             as that run selected, without opening the model
+  emosae top joy model=FOLDER sae=FOLDER concepts=ekman6
+browse.site=SITE says where to read, top.n=20 how many rows of each language.""",
+    "card": """\
+Examples:
+  emosae card 12
+  emosae card 12 preset=phantom browse.site=blocks.1.hook_resid_post
+  emosae card 1234 model=FOLDER sae=FOLDER corpus=texts.parquet
+The corpus is read for this one feature: browse.tokens=100000 tokens unless you say otherwise. run=FOLDER shows its
+emotions and its weight in the ratings of that run.""",
     "concepts": """\
 Examples:
   emosae concepts list
@@ -262,6 +312,22 @@ def _list_norms(wanted: Mapping[str, str]) -> None:
         table = table.filter(kept)
     _show(table)
     print(f"{table.height} data sets. `emosae norms show NAME` says whose one is and how to get it.")
+
+
+def top_command(words: Sequence[str]) -> int:
+    """`emosae top EMOTION [key=value …]`."""
+    from emosae.browse import terminal
+
+    terminal.top(words)
+    return 0
+
+
+def card_command(words: Sequence[str]) -> int:
+    """`emosae card FEATURE [key=value …]`."""
+    from emosae.browse import terminal
+
+    terminal.card(words)
+    return 0
 
 
 def stats_command(words: Sequence[str]) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from emosae.browse.config import BrowseConfig
 from emosae.concepts import ConceptsConfig
 from emosae.errors import UserError, unknown_name
 from emosae.geometry import GeometryConfig
@@ -20,6 +21,7 @@ from emosae.norms import NormEntry
 from emosae.paths import cache_root, conf_dir
 from emosae.ratings import RatingsConfig
 from emosae.selection import SelectionConfig
+from emosae.steering.config import SteeringConfig
 
 __all__ = [
     "Config",
@@ -37,7 +39,8 @@ __all__ = [
 ]
 
 _LISTS = {"language"}  # keys whose single value may be written without brackets
-_SHORT = {"model": "model.name", "sae": "sae.path"}  # `model=FOLDER` where FOLDER is no option of the group
+# `model=FOLDER` where FOLDER is no option of the group
+_SHORT = {"model": "model.name", "sae": "sae.path", "corpus": "browse.corpus", "run": "browse.run"}
 
 
 @dataclass(kw_only=True, slots=True)
@@ -113,6 +116,8 @@ class Config:
     selection: SelectionConfig = field(default_factory=SelectionConfig)
     geometry: GeometryConfig = field(default_factory=GeometryConfig)
     ratings: RatingsConfig = field(default_factory=RatingsConfig)
+    browse: BrowseConfig = field(default_factory=BrowseConfig)
+    steering: SteeringConfig = field(default_factory=SteeringConfig)
     output: str = "outputs"
     """Folder of the runs."""
     reuse: str | None = None
@@ -141,7 +146,8 @@ def search_path() -> list[str]:
 def spell_out(overrides: Sequence[str]) -> list[str]:
     """Turn what people write into what Hydra reads.
 
-    `model=FOLDER` and `sae=FOLDER` become `model.name` and `sae.path`; `language=en` becomes a list; a study
+    `model=FOLDER` and `sae=FOLDER` become `model.name` and `sae.path`, `corpus=` and `run=` settings of the browser;
+    `language=en` becomes a list; a study
     that names its own model starts from `preset=custom`.
 
     Example:

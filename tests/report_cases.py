@@ -49,6 +49,8 @@ class Tables:
     predictions: pl.DataFrame | None = None
     comparisons: pl.DataFrame | None = None
     weights: pl.DataFrame | None = None
+    data_sets: pl.DataFrame | None = None
+    agreement: pl.DataFrame | None = None
     comparator: str | None = None
     reference: str | None = None
     dissimilarity: str | None = None

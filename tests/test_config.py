@@ -14,7 +14,7 @@ from emosae.config import Config, as_dict, compose, from_dict, load_preset, opti
 from emosae.errors import UserError
 from emosae.paths import conf_dir
 
-APART = {"templates", "steering"}
+APART = {"templates"}
 """Read by their own rooms, not composed."""
 GROUPS = sorted(path.name for path in conf_dir().iterdir() if path.is_dir() and path.name not in APART)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from emosae.geometry import Geometry, GeometryConfig, study_geometry
+from emosae.norms import HumanSimilarity, find, load_similarity
 
 pytestmark = pytest.mark.real
 
@@ -22,16 +23,23 @@ class People:
     attributes: pl.DataFrame
 
 
-@pytest.fixture(scope="module")
-def result(shared: Path) -> Geometry:
-    """Read plainly, without emosae's own readers; the attributes stand in for a model's space."""
+@pytest.fixture(scope="module", params=["read plainly", "read by emosae"])
+def result(shared: Path, request: pytest.FixtureRequest) -> Geometry:
+    """The attributes stand in for a model's space."""
+    if request.param == "read by emosae":
+        human = load_similarity(replace(find("human27"), path=str(shared / "human27")))
+        return study(human.attributes.drop("concept").to_numpy(), list(human.concepts), human)
     folder = shared / "human27"
     concepts = (folder / "reordered_emotions.csv").read_text().split()
     raters = np.genfromtxt(folder / "ind_dist_subjective_comparison.csv", delimiter=",", skip_header=1)
     scores = pl.read_csv(folder / "score_emotional_PCs.csv")
     people = People(concepts, raters, scores.with_columns(pl.Series("concept", concepts)))
+    return study(scores.to_numpy(), concepts, people)
+
+
+def study(attributes: np.ndarray, concepts: list[str], people: People | HumanSimilarity) -> Geometry:
     config = GeometryConfig(comparators=["spearman", "rho-a"], n_permutations=500, n_bootstrap=200)
-    return study_geometry({"attributes": scores.to_numpy()}, concepts, people, config)
+    return study_geometry({"attributes": attributes}, concepts, people, config)
 
 
 def _row(result: Geometry, space: str, comparator: str = "spearman") -> dict[str, Any]:

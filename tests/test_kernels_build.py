@@ -30,7 +30,13 @@ DECODE_POINTERS = {"indices": "*i32", "values": "*fp32", "crow": "*i64", "residu
 VECTORS = dict.fromkeys(
     ("gate_bias", "bound", "gain", "bias", "slope", "shift", "low", "high", "per_norm"), "*fp32"
 )
-CLAMP_POINTERS = VECTORS | {"only_if_active": "*u8", "mask": "*u8", "given": "*fp32"}
+CLAMP_POINTERS = VECTORS | {
+    "only_if_active": "*u8",
+    "mask": "*u8",
+    "given": "*fp32",
+    "rule": "*i64",
+    "record": "*fp32",
+}
 ENCODE_POINTERS = VECTORS | {"indices": "*i32", "values": "*fp32", "counts": "*i32"}
 
 
@@ -39,9 +45,18 @@ def decode_case(W: str, *, csr: bool, residual: bool, columns: int) -> Any:
     return triton_decode.sum_slots_kernel, 4, DECODE_POINTERS | {"W": W}, flags
 
 
-def clamp_case(kind: str, n_clamps: int, normalization: int, *, given: bool = False) -> Any:
+def clamp_case(
+    kind: str,
+    n_clamps: int,
+    normalization: int,
+    *,
+    given: bool = False,
+    told: bool = False,
+    scaled: bool = True,
+) -> Any:
     clamps, columns = triton_clamp.tile_of(n_clamps, 4096)
-    flags = {"NORMALIZATION": normalization, "CENTER": normalization == 0, "SCALED": True, "HAS_MASK": True}
+    flags = {"NORMALIZATION": normalization, "CENTER": normalization == 0, "SCALED": scaled, "HAS_MASK": True}
+    flags |= {"BY_RULE": told, "RECORD": told}
     flags |= {"GIVEN": given, "BLOCK_CLAMPS": clamps, "BLOCK_COLUMNS": columns}
     tensors = {"x": kind, "y": kind, "out": kind, "W_enc": "*fp32", "W_dec": "*fp32"}
     return triton_clamp.clamp_kernel, 8, CLAMP_POINTERS | tensors, flags
@@ -70,6 +85,10 @@ CASES = {
     "clamp 16 bf16": clamp_case("*bf16", 16, 2),
     "clamp 64 fp16": clamp_case("*fp16", 64, 1),
     "clamp 16 given": clamp_case("*bf16", 16, 0, given=True),
+    "clamp 4 bf16, recorded": clamp_case("*bf16", 4, 0, told=True),
+    "clamp 16 bf16, recorded": clamp_case("*bf16", 16, 1, told=True),
+    "clamp 64 fp32, recorded": clamp_case("*fp32", 64, 2, told=True),
+    "clamp 16 bf16 of a transcoder": clamp_case("*bf16", 16, 2, told=True, scaled=False),
     "encode fp32": encode_case("*fp32", "*fp32", 1024),
     "encode bf16, 1 token": encode_case("*bf16", "*bf16", 1),
     "encode bf16, many": encode_case("*bf16", "*bf16", 1024),

@@ -13,7 +13,15 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from emosae.errors import UserError
-from emosae.kernels import ClampOp, clamp_features, clamp_rows, encode_features, gate_of, torch_paths
+from emosae.kernels import (
+    ClampOp,
+    clamp_features,
+    clamp_features_recorded,
+    clamp_rows,
+    encode_features,
+    gate_of,
+    torch_paths,
+)
 from emosae.kernels.gates import ClampRows
 from emosae.saes import SparseAutoencoder, SparseFeatures
 from emosae.saes.encode import Encoder
@@ -135,6 +143,38 @@ def test_rows_of_a_batch_carry_different_clamps(backend: str) -> None:
     for row, (op, value) in enumerate([("set", 4.0), ("ablate", 0.0)]):
         alone = clamp_rows(sae.rows([3]), sae.cfg, sae.b_dec, [op], [value])
         assert_close(ours[row], clamp_features(x[row], alone, backend=backend), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+@pytest.mark.parametrize("masked", [False, True])
+def test_rules_differ_by_token_and_the_record_is_what_was_added(
+    backend: str, normalization: str, masked: bool
+) -> None:
+    sae, x = make_sae("jumprelu", normalize_activations=normalization), activations(6)
+    one = prepare(sae)
+    other = clamp_rows(
+        sae.rows(FEATURES), sae.cfg, sae.b_dec, ["add_norm"] * 6, [0.1 * at for at in range(6)]
+    )
+    both = one.each_rule(torch.stack, other)
+    rule = torch.tensor([0, 1, 1, 0, 0, 1])
+    mask = torch.tensor([True, True, False, False, True, True]) if masked else None
+    found = clamp_features_recorded(x, both, rule=rule, mask=mask, backend=backend)
+    for token, which in enumerate(rule.tolist()):
+        alone = clamp_features(x[token], (one, other)[which], backend=backend)
+        steered = mask is None or bool(mask[token])
+        assert_close(found.edited[token], alone if steered else x[token], atol=1e-5, rtol=1e-5)
+    rebuilt = x + found.scale[:, None] * (found.difference @ one.W_dec)
+    assert_close(rebuilt, found.edited, atol=1e-4, rtol=1e-5)
+    values = sae.encode(x).to_dense()[:, FEATURES]
+    if mask is not None:
+        values = torch.where(mask[:, None], values, 0.0)
+    assert_close(found.activation, values, atol=1e-5, rtol=1e-5)
+    for wrong in (None, rule[:3], rule.int()):
+        with pytest.raises(UserError, match="rule must be int64"):
+            clamp_features(x, both, rule=wrong)
+    with pytest.raises(UserError, match="None where they hold one"):
+        clamp_features(x, one, rule=rule)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -17,6 +17,7 @@ from emosae.kernels import (
     reference,
     sparse_decode,
     torch_paths,
+    use_backend,
 )
 from emosae.kernels.dispatch import choose
 
@@ -109,3 +110,19 @@ def test_what_ran_is_recorded_in_its_thread() -> None:
     assert inner == [reference]
     assert outer == [Ran("sparse_decode", Backend.TORCH), reference]
     assert last_backend("no such operation") is None
+
+
+def test_a_backend_can_be_asked_for_a_block_and_a_named_one_wins() -> None:
+    ids, values, W = torch.tensor([[0, 1]]), torch.ones(1, 2), torch.ones(3, 4)
+    with record_backends() as ran:
+        with use_backend("reference"):
+            sparse_decode(ids, values, W)
+            sparse_decode(ids, values, W, backend="torch")
+            with pytest.raises(RuntimeError), use_backend("torch"):
+                sparse_decode(ids, values, W)
+                raise RuntimeError
+            sparse_decode(ids, values, W)
+        sparse_decode(ids, values, W)
+    assert [each.backend for each in ran] == ["reference", "torch", "torch", "reference", "torch"]
+    with pytest.raises(UserError, match="no backend 'tritom'"), use_backend("tritom"):
+        pytest.fail("the block must not begin")

@@ -30,13 +30,14 @@ def start(arguments: list[str], **environment: str) -> subprocess.CompletedProce
 
 @pytest.mark.skipif(find_spec("triton") is None, reason="needs the package triton")
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the kernels run on the GPU that is here")
-def test_the_kernels_pass_in_the_interpreter() -> None:
-    arguments = ["-m", "pytest", "-q", "-p", "no:cacheprovider", str(HERE / "test_kernels_triton.py")]
+@pytest.mark.parametrize(("file", "least"), [("test_kernels_triton.py", 100), ("test_steering_fused.py", 40)])
+def test_the_kernels_pass_in_the_interpreter(file: str, least: int) -> None:
+    arguments = ["-m", "pytest", "-q", "-p", "no:cacheprovider", str(HERE / file)]
     done = start(arguments, TRITON_INTERPRET="1")
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     passed = re.search(r"(\d+) passed", done.stdout)
     assert passed is not None
-    assert int(passed[1]) > 100  # they ran, and were not skipped
+    assert int(passed[1]) > least  # they ran, and were not skipped
 
 
 def test_importing_the_kernels_imports_no_triton() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from emosae.kernels import (
     ClampRows,
     Gate,
     clamp_features,
+    clamp_features_recorded,
     encode_features,
     last_backend,
     reference,
@@ -234,7 +236,7 @@ def test_clamp_equals_the_reference(
     x = draw(20, 3, d_in, dtype=dtype) + 2
     ours = clamp_features(x, rows, backend="triton")
     # the formula in float32 on the same numbers; rounded once, at the end
-    exact = reference.clamp(x.float(), rows, y=x.float()).double()
+    exact = reference.clamp(x.float(), rows, y=x.float()).edited.double()
     assert ours.dtype == dtype
     check(ours, exact)
     assert last_backend("clamp_features") is Backend.TRITON
@@ -246,7 +248,7 @@ def test_clamp_of_a_transcoder(scaled: bool) -> None:
     rows = make_rows(3, 33, 50, Normalization.LAYER_NORM, scaled=scaled)
     x, y = draw(20, 2, 66)[:, ::2], draw(21, 2, 50, dtype=torch.bfloat16)
     ours = clamp_features(x, rows, y=y, backend="triton")
-    check(ours, reference.clamp(x, rows, y=y.float()).double())
+    check(ours, reference.clamp(x, rows, y=y.float()).edited.double())
     assert ours.dtype == torch.bfloat16
 
 
@@ -268,15 +270,34 @@ def test_clamp_under_a_mask(per_clamp: bool) -> None:
     assert bool((ours[~kept] != x[~kept]).any(-1).all())
 
 
+@pytest.mark.parametrize("normalization", Normalization)
+@pytest.mark.parametrize("rules", [1, 3])
+def test_clamp_by_rule_says_what_it_did(normalization: Normalization, rules: int) -> None:
+    x, rows = draw(24, 9, 70), make_rows(5, 70, 70, normalization)
+    x[4] = 0.0
+    mask = torch.arange(9, device=DEVICE)[:, None] % 4 != torch.arange(5, device=DEVICE) % 2
+    mask[7] = False
+    rule = None
+    if rules > 1:
+        others = [replace(rows, slope=draw(30 + at, 5), shift=draw(40 + at, 5)) for at in range(1, rules)]
+        rows, rule = rows.each_rule(torch.stack, *others), torch.arange(9, device=DEVICE) % rules
+    found = clamp_features_recorded(x, rows, mask=mask, rule=rule, backend="triton")
+    expected = reference.clamp(x, rows, mask=mask, rule=rule)
+    for ours, exact in zip(found, expected, strict=True):
+        check(ours, exact.double())
+    assert torch.equal(found.edited[7], x[7])
+    assert torch.equal(clamp_features(x, rows, mask=mask, rule=rule, backend="triton"), found.edited)
+
+
 def test_clamp_of_given_values() -> None:
     rows = make_rows(4, 33, 33, Normalization.CONSTANT_NORM_RESCALE, partial=False)
     x, given_values = draw(20, 3, 33), draw(22, 3, 4).relu()
     ours = clamp_features(x, rows, given=given_values, backend="triton")
-    check(ours, reference.clamp(x, rows, given=given_values).double())
+    check(ours, reference.clamp(x, rows, given=given_values).edited.double())
     x[1] = 0  # no direction, so no scale
     check(
         clamp_features(x, rows, given=given_values, backend="triton"),
-        reference.clamp(x, rows, given=given_values).double(),
+        reference.clamp(x, rows, given=given_values).edited.double(),
     )
 
 

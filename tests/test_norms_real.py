@@ -15,6 +15,14 @@ from emosae.norms import add_from_words, fetch, find, list_entries, load_ratings
 
 pytestmark = pytest.mark.real
 
+COUNTS = {  # rows of the file and distinct words, counted by hand
+    "warriner": (13_915, 13_915),
+    "glasgow": (5_553, 5_553),
+    "cvaw3": (3_552, 3_548),
+    "va_kor": (1_339, 1_338),
+    "yi2025": (991, 991),
+    "warriner_concepticon": (2_298, 2_298),
+}
 RATINGS = ["cvaw3", "glasgow", "va_kor", "warriner", "warriner_concepticon", "yi2025"]
 
 
@@ -45,6 +53,12 @@ def test_every_file_is_found_whole_and_as_described(name):
     for dimension in ratings.dimensions:
         assert ratings.table[dimension].null_count() == 0
         assert ratings.table[f"{dimension}_scaled"].is_between(-1, 1).all()
+
+
+@pytest.mark.parametrize(("name", "counts"), COUNTS.items())
+def test_rows_and_words_of_every_file(name, counts):
+    ratings = load_ratings(find(name))
+    assert (ratings.n_rows, len(ratings)) == counts
 
 
 @pytest.mark.parametrize("name", RATINGS)

@@ -83,30 +83,58 @@ def test_states_are_means_from_the_turn_on_less_neutral_text(tokenizer, model) -
     torch.testing.assert_close(states.by_language[1, NAMES.index("joy")], joy)
 
 
-def turned(tokenizer, states: States, dose: float, noise: float = 0.0) -> _Turned:
+def test_spread_is_half_neutral_texts_covariance_and_half_alike_everywhere(tokenizer, model) -> None:
+    states = States(tokenizer, NAMES, layer=1, per_emotion=1, seed=3)
+    states.measure(model, "cpu")
+    read = []
+    for layout in (Layout.EN, Layout.ZH):
+        for row in encode_rows(tokenizer, passages("states", 10, 3, kind=Kind.NEUTRAL, layout=layout), NAMES):
+            out = model.model(input_ids=torch.tensor(row.ids)[None], output_hidden_states=True)
+            read.append(out.hidden_states[2][0, 1 : len(row.ids) - 1].detach().numpy())
+    expected = np.cov(np.concatenate(read).T)
+    expected = expected / np.trace(expected) / 2 + np.eye(16) / 32
+    np.testing.assert_allclose((states.spread.T @ states.spread).numpy(), expected, rtol=1e-3, atol=1e-5)
+    assert np.trace(expected) == pytest.approx(1.0)
+
+
+def turned(
+    tokenizer, states: States, dose: float, noise: torch.Tensor | None = None, blur: float = 0.0
+) -> _Turned:
     rows = encode_rows(tokenizer, some(Kind.EMOTIONAL, 3), NAMES)
     ids, labels = pad([r.ids for r in rows], 0), pad([r.ids for r in rows], IGNORED)
     openers = pad([r.openers for r in rows], 0).bool()
     turn = torch.tensor([r.turn for r in rows])
     return _Turned(
         Text(ids, labels), openers, int((ids > 0).sum()), torch.tensor([r.emotion for r in rows]),
-        torch.full((3,), 0.25), torch.full((3,), dose), torch.full((3, 16), noise / 4),
+        torch.full((3,), 0.25), torch.full((3,), dose), torch.zeros(3, 16) if noise is None else noise,
+        torch.arange(3.0 * len(NAMES)).reshape(3, -1), blur,
         (torch.arange(ids.shape[1]) >= turn[:, None] - 1).float(), states,
     )  # fmt: skip
 
 
-def test_a_state_is_written_from_the_openings_last_token_on(tokenizer, model) -> None:
+def given_states(tokenizer) -> States:
     states = States(tokenizer, NAMES, layer=1, per_emotion=1, seed=0)
-    states.by_language = torch.randn(2, len(NAMES), 16, generator=torch.Generator().manual_seed(1))
-    lesson = turned(tokenizer, states, dose=1.5)
+    generator = torch.Generator().manual_seed(1)
+    states.by_language = torch.randn(2, len(NAMES), 16, generator=generator)
+    states.spread = torch.randn(16, 16, generator=generator)
+    return states
+
+
+def what_is_written(model, lesson: _Turned) -> torch.Tensor:
+    """What a plain hook after the lesson's own sees, less the same text without it."""
     seen: list[torch.Tensor] = []
-    # a plain hook after the lesson's own, and the same text without it
     block = model.model.layers[2]
     handle = block.register_forward_pre_hook(lambda _m, args: seen.append(args[0].detach()))
     lesson.loss(model, "cpu")
     model.model(input_ids=lesson.text.ids, use_cache=False)
     handle.remove()
-    written = seen[0] - seen[1]
+    return seen[0] - seen[1]
+
+
+def test_a_state_is_written_from_the_openings_last_token_on(tokenizer, model) -> None:
+    states = given_states(tokenizer)
+    lesson = turned(tokenizer, states, dose=1.5)
+    written = what_is_written(model, lesson)
     for r, emotion in enumerate(lesson.emotion):
         state = 0.25 * states.by_language[0, emotion] + 0.75 * states.by_language[1, emotion]
         first = int(lesson.written[r].argmax())
@@ -116,7 +144,7 @@ def test_a_state_is_written_from_the_openings_last_token_on(tokenizer, model) ->
 
 
 def test_beginnings_of_sentences_count_as_much_as_all_the_rest(tokenizer, model) -> None:
-    states = States(tokenizer, NAMES, layer=1, per_emotion=1, seed=0)
+    states = given_states(tokenizer)
     states.by_language = torch.zeros(2, len(NAMES), 16)
     lesson = turned(tokenizer, states, dose=1.0)
     logits = model(input_ids=lesson.text.ids).logits[:, :-1]
@@ -128,12 +156,23 @@ def test_beginnings_of_sentences_count_as_much_as_all_the_rest(tokenizer, model)
     torch.testing.assert_close(lesson.loss(model, "cpu"), expected)
 
 
-def test_noise_is_a_share_of_the_states_norm(tokenizer, model) -> None:
-    states = States(tokenizer, NAMES, layer=1, per_emotion=1, seed=0)
-    states.by_language = torch.randn(2, len(NAMES), 16, generator=torch.Generator().manual_seed(1))
-    still, loud = turned(tokenizer, states, 1.0), turned(tokenizer, states, 1.0, noise=0.5)
-    torch.testing.assert_close(loud.noise.norm(dim=1), torch.full((3,), 0.5))
-    assert still.loss(model, "cpu") != loud.loss(model, "cpu")
+def test_a_written_state_errs_by_noise_and_towards_other_emotions(tokenizer, model) -> None:
+    states = given_states(tokenizer)
+    noise = torch.randn(3, 16, generator=torch.Generator().manual_seed(2))
+    lesson = turned(tokenizer, states, 2.0, noise, blur=0.3)
+    written = what_is_written(model, lesson).double().numpy()
+    english, chinese = states.by_language.double().numpy()
+    own = (english + chinese) / 2
+    for r, emotion in enumerate(lesson.emotion):
+        state = 0.25 * english[emotion] + 0.75 * chinese[emotion]
+        weights = np.arange(len(NAMES)) + r * len(NAMES)
+        other = weights @ (own - own.mean(0))
+        error = noise[r].double().numpy() @ states.spread.double().numpy() + 0.3 * other / np.linalg.norm(
+            other
+        )
+        expected = 2.0 * (state + np.linalg.norm(state) * error)
+        first = int(lesson.written[r].argmax())
+        np.testing.assert_allclose(written[r, first], expected, rtol=1e-3, atol=1e-3)
 
 
 def test_the_readout_learns_only_where_something_is_felt(tokenizer, model) -> None:

@@ -10,7 +10,13 @@ from emosae.phantom import WEIGHTS
 from emosae.phantom.corpus import passages
 from emosae.phantom.measure_steering import flow
 from emosae.phantom.passage import Kind, Layout, Role
-from emosae.phantom.steering_sets import FeatureSet, from_the_turn, random_like, state_features, steered
+from emosae.phantom.steering_sets import (
+    FeatureSet,
+    from_the_turn,
+    random_like,
+    state_features,
+    steered,
+)
 from emosae.phantom.train import load_phantom
 from emosae.saes import SparseAutoencoder
 
@@ -39,12 +45,9 @@ def planted() -> tuple[dict[Layout, np.ndarray], dict[Layout, np.ndarray]]:
 
 def test_a_set_is_what_its_text_adds_to_neutral_text() -> None:
     values, labels = planted()
-    decoder = np.eye(6, 8)
-    sets = state_features(values, labels, ["joy", "fear"], decoder, residual_norm=12.0, n_features=2)
-    joy = sets["joy"]
-    assert joy.features == (2, 4)
-    assert joy.targets[0] / joy.targets[1] == pytest.approx(3.0)
-    assert np.linalg.norm(np.array(joy.targets) @ decoder[list(joy.features)]) == pytest.approx(6.0)
+    sets = state_features(values, labels, ["joy", "fear"], np.eye(6, 8), n_features=2)
+    assert sets["joy"].features == (2, 4)
+    assert sets["joy"].targets == pytest.approx((3.0, 1.0))
     assert sets["fear"].features[0] == 5
 
 
@@ -52,9 +55,23 @@ def test_a_feature_that_pushes_against_the_state_is_left() -> None:
     values, labels = planted()
     decoder = np.eye(6, 8)
     decoder[4] = -decoder[2]  # fires with joy, and takes back what joy's first feature writes
-    sets = state_features(values, labels, ["joy"], decoder, residual_norm=1.0, n_features=1)
-    assert sets["joy"].features == (2,)
-    assert 4 not in state_features(values, labels, ["joy"], decoder, 1.0, 5)["joy"].features
+    found = state_features(values, labels, ["joy"], decoder, 5)["joy"]
+    assert found.features[0] == 2
+    assert found.targets[0] == pytest.approx(2.0)
+    assert 4 not in found.features
+
+
+def test_a_feature_that_says_a_language_too_is_passed_over() -> None:
+    decoder = np.array([[1, 0, 0], [0.3, 1, 0], [-0.3, 1, 0], [0, 1, 0.4], [0, 1, -0.4]])
+    labels, values = {}, {}
+    for layout, language in ((Layout.EN, 5.0), (Layout.ZH, 0.0)):
+        labels[layout] = np.array(["joy"] * 10 + [""] * 10)
+        x = np.zeros((20, 5))
+        x[:, 0] = language
+        x[:10, 1:] += 1.0  # the state is 4 along the second direction, and no row lies there
+        values[layout] = x
+    (found,) = state_features(values, labels, ["joy"], decoder, n_features=1)["joy"].features
+    assert found in {3, 4}
 
 
 def test_random_features_push_as_much() -> None:
@@ -81,14 +98,13 @@ def test_values_are_means_from_the_turn_on(phantom, cache) -> None:
     model, tokenizer = phantom
     sae = SparseAutoencoder.load_from_disk(WEIGHTS / SAE)
     passage = next(iter(passages("tests/turn", 1, 0, kind=Kind.EMOTIONAL, layout=Layout.EN)))
-    values, norm = from_the_turn(model, tokenizer, sae, [passage])
+    values = from_the_turn(model, tokenizer, sae, [passage])
     turn = next(span for span in passage.spans if span.role is Role.SITUATION)
     n_before = len(tokenizer(passage.text[: turn.start].rstrip())["input_ids"])
     ids = tokenizer(passage.text, return_tensors="pt")["input_ids"]
     with torch.no_grad():
         hidden = model(input_ids=ids, output_hidden_states=True).hidden_states[2][0, n_before:]
     assert values[0] == pytest.approx(sae.encode(hidden).to_dense().mean(0).numpy(), abs=1e-4)
-    assert norm == pytest.approx(float(hidden.norm(dim=1).median()), rel=0.05)
 
 
 def test_every_opening_is_continued_under_every_set(phantom, cache) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from report_cases import read_page
 
 import emosae
 from emosae import cli
@@ -20,8 +21,10 @@ from emosae.concepts import load_concepts
 from emosae.config import compose
 from emosae.errors import UserError
 from emosae.geometry import Geometry
-from emosae.norms import load_ratings
+from emosae.norms import find, load_ratings
+from emosae.phantom.recovery_languages import language_recovery
 from emosae.ratings import RatingsResult
+from emosae.report.source import read_run
 from emosae.selection import Selection
 
 QUICK = ["experiment=quick"]
@@ -134,6 +137,63 @@ def test_sites_stand_beside_each_other_and_the_selection_in_a_table(run: Path) -
     assert layers["score"].is_between(-1, 1).all()
     overview = pl.read_parquet(run / "tables" / "select_overview.parquet")
     assert overview["language"].unique().sort().to_list() == ["en", "zh"]
+
+
+def test_two_languages_share_features_and_keep_some_of_their_own(run: Path) -> None:
+    for site, stages in read_run(run).stages.items():
+        sets = stages["select"].tables["sets"]
+        for name in ("universal", "en_only", "zh_only"):
+            assert sets.filter(set=name).height, (site, name)
+        tables = (stages[name].tables for name in ("features", "select", "geometry", "ratings"))
+        found = language_recovery(*tables)
+        assert found["question"].unique(maintain_order=True).to_list() == [
+            "features of both languages",
+            "two senses of one emotion",
+            "shared bodily signs",
+            "a word of one language",
+        ]
+        assert found["met"][0]  # far more features serve both languages than two random sets would share
+        assert found["found"].is_finite().all()
+    assert (
+        "What the languages share, and where they were planted to differ"
+        in read_page(run / "report.html").text
+    )
+
+
+def test_another_data_set_of_a_language_is_a_study_of_its_own(run: Path, place: Path) -> None:
+    """Half of the phantom's English words, with ratings of their own, as a file of the user's."""
+    half = load_ratings(find("phantom_en")).table[::2]
+    spread = np.random.default_rng(0).normal(0, 0.5, half.height)
+    rated = pl.col("valence") + spread
+    half = half.select("word", valence=rated, arousal=10 - pl.col("arousal"), dominance=pl.lit(5.0))
+    half = half.with_columns(pl.col("valence").clip(1, 9))
+    half.write_csv(place / "glasgow.tsv", separator="\t")
+    words = ["ratings", "preset=phantom", *QUICK, ONE_SITE, "output=two"]
+    norms = ["norms=[phantom_en,glasgow,phantom_zh,phantom_similarity]"]
+    assert cli.main([*words, *norms, f"norms.glasgow.path={place / 'glasgow.tsv'}"]) == 0
+    (folder,) = (place / "two" / "ratings").iterdir()
+    alone, both = (load_result(each, "ratings", RatingsResult) for each in (run, folder))
+    for site, result in both.items():
+        assert result.data_sets.select("norms", "language", "study").rows() == [
+            ("phantom_en", "en", 0),
+            ("phantom_zh", "zh", 0),
+            ("glasgow", "en", 1),
+        ]
+        # what another data set says changes nothing of the first one
+        first = result.scores.filter(pl.col("norms") != "glasgow")
+        assert first.select("norms", "language", "predictor").equals(
+            alone[site].scores.select("norms", "language", "predictor")
+        )
+        assert np.allclose(first["r"], alone[site].scores["r"], atol=1e-6)
+        assert set(result.transfer["norms"]) == {"phantom_en", "phantom_zh"}
+        (arousal,) = result.agreement.filter(target="arousal")["r"]
+        assert arousal == pytest.approx(-1.0)
+    lines = read_json(folder / "manifest.json")["headline"]
+    assert any("ratings (en, glasgow): valence" in line for line in lines)
+    assert any("ratings (zh): valence" in line for line in lines)
+    text = read_page(folder / "report.html").text
+    assert "Ratings of phantom_en and phantom_zh" in text
+    assert "Transfer between languages is that of phantom_en" in text
 
 
 def test_sites_are_compared_with_a_correction(run: Path) -> None:

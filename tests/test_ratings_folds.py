@@ -20,6 +20,9 @@ def test_stems() -> None:
     assert stem("快樂", "zh") == "快樂"
     assert stem("Ice creams ", "en") == "ice cream"
     assert stem("null", "en") == "null"
+    assert stem("apples (fruit)", "en") == stem("Apple", "en")
+    assert stem("책장(책의 낱장)", "ko") == "책장"
+    assert stem("(sic)", "en") == "(sic)"  # nothing is left without the brackets
 
 
 def test_words_of_one_stem_and_words_of_one_concept_share_a_group() -> None:

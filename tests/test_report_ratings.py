@@ -168,8 +168,8 @@ def test_groups_of_raters_stand_beside_what_one_truth_gives(run: Path) -> None:
 def test_groups_are_told_apart_in_words_and_in_full(run: Path) -> None:
     text = read_page(run / "report.html").text
     assert "the model shares the arousal of women rather than men (adjusted p = 0.008)." in text
-    assert "men − women arousal English SAE features 0.400, 0.500 0.393, 0.583 0.638, 0.655 −0.123" in text
-    assert "north − south valence English SAE features not computed" in text
+    assert "men − women arousal SAE features 0.400, 0.500 0.393, 0.583 0.638, 0.655 −0.123" in text
+    assert "north − south valence SAE features not computed" in text
 
 
 def test_groups_that_feel_alike_are_said_to(tmp_path: Path) -> None:
@@ -185,6 +185,87 @@ def test_one_language_and_one_group_have_neither_figure(tmp_path: Path) -> None:
     text = read_page(draw(run)).text
     assert {path.stem for path in (run / "figures").glob("*.svg")} == {"ratings_scatter", "ratings_bars"}
     assert "Trained on one language" not in text
+
+
+def name_data_sets(run: Path, rows: list[dict[str, Any]]) -> None:
+    """Let a run's ratings be those of data sets: one copy of the tables for each, r moved by `lift`."""
+    write(run, "ratings_data_sets", [{k: v for k, v in row.items() if k != "lift"} for row in rows])
+    for name in ("scores", "predictions", "weights"):
+        path = run / "tables" / f"ratings_{name}.parquet"
+        table, parts = pl.read_parquet(path), []
+        for row in rows:
+            part = table.filter(pl.col("language") == row["language"])
+            part = part.with_columns(pl.lit(row["norms"]).alias("norms"))
+            if name == "scores":
+                part = part.with_columns(pl.col("r") + row["lift"], n_words=pl.lit(row["n_words"]))
+            parts.append(part)
+        pl.concat(parts).write_parquet(path)
+
+
+def data_set(norms: str, study: int, n_words: int, lift: float, language: str = "en") -> dict[str, Any]:
+    return {
+        "norms": norms,
+        "language": language,
+        "study": study,
+        "n_words": n_words,
+        "n_excluded": 7 + study,
+        "lift": lift,
+    }
+
+
+def test_each_data_set_is_shown_under_its_name(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", stages=("ratings",))
+    name_data_sets(run, [data_set("warriner", 0, 1300, 0.0), data_set("glasgow", 1, 500, -0.1)])
+    pair = {"a": "warriner", "b": "glasgow", "language": "en", "target": "arousal", "n_words": 400}
+    write(run, "ratings_agreement", [pair | {"r": 0.6123, "ceiling_a": 0.8312, "ceiling_b": None}])
+    page = read_page(draw(run))
+    assert page.faults == []
+    assert re.search(r"\b(nan|None)\b", page.text) is None
+    figures = {path.stem for path in (run / "figures").glob("*.svg")}
+    assert figures == {"ratings_data_sets"} | {
+        f"{name}-ratings_{kind}" for name in ("warriner", "glasgow") for kind in ("scatter", "bars")
+    }
+    assert "No ceiling is known for arousal in English" in page.text  # its column holds one number and a dash
+    # the first screen, the figure, the table and each data set's own section tell them apart
+    assert (
+        "of 1,300 English words in warriner are predicted from the features: valence with r = 0.721"
+        in page.text
+    )
+    assert (
+        "of 500 English words in glasgow are predicted from the features: valence with r = 0.621" in page.text
+    )
+    assert "Valence of words predicted, English (glasgow), r 0.621" in page.text
+    assert {"Valence, warriner, English", "Arousal, glasgow, English"} <= set(
+        svg_texts(run, "ratings_data_sets")
+    )
+    assert "glasgow, English arousal 500 0.462" in page.text
+    assert "warriner and glasgow English arousal 400 0.612 0.831 \u2013" in page.text
+    first, second = page.text.index("Ratings of warriner"), page.text.rindex("Ratings of glasgow")
+    assert "7 rated words left" in page.text[first:second]
+    assert "8 rated words left" in page.text[second:]
+    assert "people's ratings (glasgow)" in page.text[second:]
+    assert len({each["id"] for each in page.all("section")}) == len(page.all("section"))
+
+
+def test_one_data_set_a_language_is_one_study_under_both_names(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", stages=("ratings",), languages=["en", "zh"])
+    name_data_sets(run, [data_set("warriner", 0, 1300, 0.0), data_set("cvaw3", 0, 500, 0.0, "zh")])
+    text = read_page(draw(run)).text
+    assert {path.stem for path in (run / "figures").glob("*.svg")} == {"ratings_scatter", "ratings_bars"}
+    assert "people's ratings (warriner and cvaw3)" in text
+    assert "of 1,300 English words are predicted" in text
+
+
+def test_data_sets_over_depth_are_panels_of_their_own(tmp_path: Path) -> None:
+    sites = [SITE, "blocks.5.hook_resid_post"]
+    run = make_run(tmp_path / "run", stages=("ratings",), sites=sites)
+    name_data_sets(run, [data_set("warriner", 0, 1300, 0.0), data_set("glasgow", 1, 500, -0.1)])
+    table = pl.read_parquet(run / "tables" / "ratings_data_sets.parquet").drop("site")
+    both = pl.concat([table.with_columns(pl.lit(site).alias("site")) for site in sites])
+    both.write_parquet(run / "tables" / "ratings_data_sets.parquet")
+    draw(run)
+    texts = svg_texts(run, "depth_ratings")
+    assert {"Valence, English (warriner)", "Arousal, English (glasgow)"} <= set(texts)
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def test_every_question_is_a_row_with_its_goal_and_chance(tmp_path: Path, stages
     run = Run(folder=tmp_path, manifest={"config": PLANTED}, stages={"site": stages})
     section = recovery_section(run, stages, "recovery")
     assert section is not None
-    (table,) = (block for block in section.blocks if isinstance(block, Table))
+    table, between = (block for block in section.blocks if isinstance(block, Table))
     expected = recovery(*(stages[name].tables for name in ("select", "geometry", "ratings")))
     assert len(table.rows) == expected.height
     assert all(len(row) == len(table.columns) for row in table.rows)
@@ -46,6 +46,10 @@ def test_every_question_is_a_row_with_its_goal_and_chance(tmp_path: Path, stages
     assert first[-1] == "no"
     assert f"{int(expected['met'].sum())} of {expected.height}" in section.blocks[0].text
     assert any("English and Chinese" in row[2] for row in table.rows)
+    # the facts planted apart stand in a table of their own, without a goal
+    assert [column.title for column in between.columns][-2:] == ["By chance", "Above chance"]
+    assert [row[0].split(",")[0] for row in between.rows] == ["excitement and fear"] * 2
+    assert all(len(row) == len(between.columns) for row in between.rows)
 
 
 def test_no_other_run_is_held_against_the_planted_world(tmp_path: Path, stages: dict[str, Stage]) -> None:

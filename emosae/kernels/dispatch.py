@@ -18,7 +18,7 @@ from torch import Tensor
 
 from emosae.errors import UserError, unknown_name
 
-__all__ = ["Backend", "Ran", "choose", "last_backend", "note", "record_backends", "run"]
+__all__ = ["Backend", "Ran", "choose", "last_backend", "note", "record_backends", "run", "use_backend"]
 
 Result = TypeVar("Result")
 TRITON_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -46,6 +46,7 @@ class _Notes(threading.local):
     def __init__(self) -> None:
         self.last: dict[str, Backend] = {}
         self.open: list[list[Ran]] = []
+        self.wanted: Backend | None = None
 
 
 _notes = _Notes()
@@ -62,8 +63,8 @@ def choose(
 
     Args:
         operation: What is called, for messages.
-        requested: What the caller asked for; None leaves the choice here: Triton on a GPU where it can,
-            torch otherwise.
+        requested: What the caller asked for; None takes what `use_backend` asks for, or leaves the choice here:
+            Triton on a GPU where it can, torch otherwise.
         tensors: The tensors of the call.
         obstacle: Why Triton cannot do this call, if the operation knows a reason; the end of a sentence
             that begins "the triton backend needs".
@@ -76,13 +77,9 @@ def choose(
     if len(devices) > 1:
         named = " and ".join(sorted(map(str, devices)))
         raise UserError(f"The tensors of {operation} must be on one device, got {named}. Move them.")
-    if requested is not None:
-        try:
-            chosen = Backend(requested)
-        except ValueError:
-            raise unknown_name("backend", str(requested), [each.value for each in Backend]) from None
-        if chosen is not Backend.TRITON:
-            return chosen
+    requested = _notes.wanted if requested is None else _named(requested)
+    if requested is not None and requested is not Backend.TRITON:
+        return requested
     on_gpu = present[0].device.type == "cuda"
     if requested is None and not on_gpu:
         return Backend.TORCH
@@ -95,6 +92,32 @@ def choose(
         f"For this call of {operation} the triton backend needs {missing}. "
         "Use backend='torch', or leave backend out."
     )
+
+
+def _named(backend: Backend | str) -> Backend:
+    try:
+        return Backend(backend)
+    except ValueError:
+        raise unknown_name("backend", str(backend), [each.value for each in Backend]) from None
+
+
+@contextmanager
+def use_backend(backend: Backend | str) -> Iterator[None]:
+    """Let calls that name no backend use this one inside the context, in this thread.
+
+    It works or raises, as a backend that is named in the call. The clamps of `emosae.steer` follow it too.
+
+    Args:
+        backend: `reference`, `torch` or `triton`.
+
+    Raises:
+        UserError: An unknown name.
+    """
+    before, _notes.wanted = _notes.wanted, _named(backend)
+    try:
+        yield
+    finally:
+        _notes.wanted = before
 
 
 def _missing(tensors: list[Tensor], on_gpu: bool) -> str | None:

@@ -6,10 +6,10 @@ clamp the same five, so that a kernel has one path and no branch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -81,7 +81,8 @@ class ClampRows:
         W_enc: Encoder rows [n_clamps, d_in].
         W_dec: Decoder rows [n_clamps, d_out], divided by their norms where the SAE rescales by them.
         gate: Their activation function; `b_dec` is folded into its biases.
-        slope: The change of a feature's value f is `slope * f + shift`, [n_clamps] like all that follow.
+        slope: The change of a feature's value f is `slope * f + shift`. [n_clamps] like the five that follow, or
+            [n_rules, n_clamps] where tokens go by different rules.
         shift: See slope.
         low: The value is raised to this at the least.
         high: The value is lowered to this at the most.
@@ -96,12 +97,12 @@ class ClampRows:
     W_enc: Float[Tensor, "n_clamps d_in"]
     W_dec: Float[Tensor, "n_clamps d_out"]
     gate: Gate
-    slope: Float[Tensor, " n_clamps"]
-    shift: Float[Tensor, " n_clamps"]
-    low: Float[Tensor, " n_clamps"]
-    high: Float[Tensor, " n_clamps"]
-    per_norm: Float[Tensor, " n_clamps"]
-    only_if_active: Bool[Tensor, " n_clamps"]
+    slope: Float[Tensor, "*n_rules n_clamps"]
+    shift: Float[Tensor, "*n_rules n_clamps"]
+    low: Float[Tensor, "*n_rules n_clamps"]
+    high: Float[Tensor, "*n_rules n_clamps"]
+    per_norm: Float[Tensor, "*n_rules n_clamps"]
+    only_if_active: Bool[Tensor, "*n_rules n_clamps"]
     normalization: Normalization
     center: bool
     scaled: bool
@@ -109,6 +110,13 @@ class ClampRows:
 
     def __len__(self) -> int:
         return self.W_enc.shape[0]
+
+    def each_rule(self, change: Callable[[list[Tensor]], Tensor], *others: ClampRows) -> ClampRows:
+        """Give the same clamps with rules made of these rows' and others': stacked, or chosen by token."""
+        names = ("slope", "shift", "low", "high", "per_norm", "only_if_active")
+        held = (self, *others)
+        made: dict[str, Any] = {name: change([getattr(rows, name) for rows in held]) for name in names}
+        return replace(self, **made)
 
 
 def gate_of(encoder: Encoder) -> Gate:

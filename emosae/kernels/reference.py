@@ -16,7 +16,7 @@ from emosae.saes.config import Normalization
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
 
-__all__ = ["Compacted", "clamp", "decode", "decode_csr", "encode"]
+__all__ = ["Clamped", "Compacted", "clamp", "decode", "decode_csr", "encode"]
 
 _LAYER_NORM_EPS = 1e-5  # SAELens adds it to the std on the way in, and not on the way out
 
@@ -35,6 +35,22 @@ class Compacted(NamedTuple):
     values: Float[Tensor, "n capacity"]
     counts: Int[Tensor, " n"]
     overflow: Bool[Tensor, ""]
+
+
+class Clamped(NamedTuple):
+    """Edited activations, and what was done to each token.
+
+    Attributes:
+        edited: The activations, [n, d_out].
+        activation: The clamped features' values as they were, float32 [n, n_clamps]; 0 outside the mask.
+        difference: What was added to each, float32 [n, n_clamps]; 0 outside the mask.
+        scale: What the sum was multiplied with, float32 [n]; 1 outside the mask.
+    """
+
+    edited: Float[Tensor, "n d_out"]
+    activation: Float[Tensor, "n n_clamps"]
+    difference: Float[Tensor, "n n_clamps"]
+    scale: Float[Tensor, " n"]
 
 
 def decode(
@@ -88,12 +104,14 @@ def clamp(
     y: Float[Tensor, "n d_out"] | None = None,
     mask: Bool[Tensor, "n n_clamps"] | None = None,
     given: Float[Tensor, "n n_clamps"] | None = None,
-) -> Float[Tensor, "n d_out"]:
+    rule: Int[Tensor, " n"] | None = None,
+) -> Clamped:
     """Give `y + scale(x) * sum_i (t_i - f_i) * W_dec[i]`, bit-identical to y where nothing is clamped.
 
     Example: x = [3, 0] with encoder and decoder row [1, 0] has f = 3; set to 5 gives [5, 0].
     """
     y = x if y is None else y
+    rows = rows if rule is None else rows.each_rule(lambda parts: parts[0][rule])
     wide = x.to(torch.float32)
     length = wide.norm(dim=1, keepdim=True)
     scale = torch.ones_like(length)
@@ -107,14 +125,19 @@ def clamp(
         scale = wide.norm(dim=1, keepdim=True) / x.shape[1] ** 0.5
         wide = torch.where(scale == 0, 0.0, wide / scale)
     f = activate(wide @ rows.W_enc.float().T, rows.gate) if given is None else given.float()
+    if not rows.scaled:
+        scale = torch.ones_like(length)
     change = rows.slope * f + rows.shift
     change = torch.minimum(torch.maximum(change, rows.low - f), rows.high - f)
-    coefficient = change * (scale if rows.scaled else 1.0) + rows.per_norm * length
-    coefficient = torch.where(rows.only_if_active & (f == 0), 0.0, coefficient)
+    acts = ~(rows.only_if_active & (f == 0))
     if mask is not None:
-        coefficient = torch.where(mask, coefficient, 0.0)
+        acts, f = acts & mask, torch.where(mask, f, 0.0)
+        scale = torch.where(mask.any(dim=1, keepdim=True), scale, 1.0)
+    coefficient = torch.where(acts, change * scale + rows.per_norm * length, 0.0)
+    difference = change + rows.per_norm * torch.where(scale > 0, length / scale, 0.0)
     edited = y.to(torch.float32) + coefficient @ rows.W_dec.to(torch.float32)
-    return torch.where((coefficient != 0).any(dim=1, keepdim=True), edited.to(y.dtype), y)
+    edited = torch.where((coefficient != 0).any(dim=1, keepdim=True), edited.to(y.dtype), y)
+    return Clamped(edited, f, torch.where(acts, difference, 0.0), scale[:, 0])
 
 
 def activate(p: Float[Tensor, "n n_features"], gate: Gate) -> Float[Tensor, "n n_features"]:

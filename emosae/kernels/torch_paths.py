@@ -14,7 +14,7 @@ from torch.nn.functional import embedding_bag
 
 from emosae.kernels import reference
 from emosae.kernels.gates import ClampRows, Gate
-from emosae.kernels.reference import Compacted
+from emosae.kernels.reference import Clamped, Compacted
 from emosae.saes.decode import bag
 
 if TYPE_CHECKING:
@@ -133,27 +133,32 @@ def clamp(
     y: Float[Tensor, "n d_out"] | None = None,
     mask: Bool[Tensor, "n n_clamps"] | None = None,
     given: Float[Tensor, "n n_clamps"] | None = None,
-) -> Float[Tensor, "n d_out"]:
+    rule: Int[Tensor, " n"] | None = None,
+) -> Clamped:
     """Do as `reference.clamp`: two thin products and operations on [n, n_clamps].
 
     The reference is already that, so there is nothing to add but to skip tokens outside the mask, which on
     a CPU is worth it: a long prompt is read, and few of its tokens are clamped.
     """
     if mask is None or x.device.type != "cpu":
-        return reference.clamp(x, rows, y=y, mask=mask, given=given)
+        return reference.clamp(x, rows, y=y, mask=mask, given=given, rule=rule)
     y = x if y is None else y
     touched = mask.any(dim=1)
     if bool(touched.all()):
-        return reference.clamp(x, rows, y=y, mask=mask, given=given)
-    out = y.clone()
-    out[touched] = reference.clamp(
+        return reference.clamp(x, rows, y=y, mask=mask, given=given, rule=rule)
+    found = reference.clamp(
         x[touched],
         rows,
         y=y[touched],
         mask=mask[touched],
         given=None if given is None else given[touched],
+        rule=None if rule is None else rule[touched],
     )
-    return out
+    nothing = torch.zeros(len(x), len(rows), dtype=torch.float32)
+    untouched = Clamped(y.clone(), nothing, nothing.clone(), torch.ones(len(x), dtype=torch.float32))
+    for out, part in zip(untouched, found, strict=True):
+        out[touched] = part
+    return untouched
 
 
 def encode(

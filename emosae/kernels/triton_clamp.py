@@ -9,6 +9,7 @@ import triton.language as tl
 from torch import Tensor
 
 from emosae.kernels.gates import ClampRows
+from emosae.kernels.reference import Clamped
 from emosae.kernels.triton_decode import on_device
 from emosae.saes.config import Normalization
 
@@ -30,11 +31,11 @@ def clamp_kernel(
     out,  # [n, d_out]
     W_enc,  # [n_clamps, d_in]
     W_dec,  # [n_clamps, d_out]
-    gate_bias,  # [n_clamps], as all vectors that follow
+    gate_bias,  # [n_clamps], as the three that follow
     bound,
     gain,
     bias,
-    slope,
+    slope,  # [n_rules, n_clamps], as the five that follow
     shift,
     low,
     high,
@@ -42,6 +43,8 @@ def clamp_kernel(
     only_if_active,
     mask,  # [n, n_clamps], HAS_MASK only
     given,  # [n, n_clamps], GIVEN only
+    rule,  # [n], int64, BY_RULE only
+    record,  # [n, 2 * n_clamps + 1], RECORD only: values, changes, scale
     n_clamps,
     d_in,
     d_out,
@@ -58,6 +61,8 @@ def clamp_kernel(
     SCALED: tl.constexpr,
     HAS_MASK: tl.constexpr,
     GIVEN: tl.constexpr,
+    BY_RULE: tl.constexpr,
+    RECORD: tl.constexpr,
     BLOCK_CLAMPS: tl.constexpr,
     BLOCK_COLUMNS: tl.constexpr,
 ):
@@ -70,6 +75,11 @@ def clamp_kernel(
         flags = mask + row * stride_mask_row + clamps * stride_mask_clamp
         wanted = wanted & (tl.load(flags, mask=wanted, other=0) != 0)
     coefficient = tl.zeros([BLOCK_CLAMPS], dtype=tl.float32)
+    told = record + row * (2 * n_clamps + 1)
+    told_scale = record + (row * (2 * n_clamps + 1) + 2 * n_clamps)
+    rules = clamps
+    if BY_RULE:
+        rules += tl.load(rule + row) * n_clamps
     if tl.max(wanted.to(tl.int32), axis=0) > 0:
         x_row = x + row * stride_x_row
         sums = tl.zeros([BLOCK_COLUMNS], dtype=tl.float32)
@@ -101,8 +111,8 @@ def clamp_kernel(
             scale = tl.sqrt(square / d_in)
             factor = 1.0 / tl.where(scale == 0.0, float("inf"), scale)  # a zero token stays zero
         if GIVEN:
-            told = given + row * stride_given_row + clamps * stride_given_clamp
-            f = tl.load(told, mask=wanted, other=0.0).to(tl.float32)
+            values = given + row * stride_given_row + clamps * stride_given_clamp
+            f = tl.load(values, mask=wanted, other=0.0).to(tl.float32)
         else:
             products = tl.zeros([BLOCK_CLAMPS, BLOCK_COLUMNS], dtype=tl.float32)
             for start in range(0, d_in, BLOCK_COLUMNS):
@@ -122,17 +132,30 @@ def clamp_kernel(
             gated = p + tl.load(gate_bias + clamps, mask=wanted, other=0.0)
             closed = gated <= tl.load(bound + clamps, mask=wanted, other=0.0)
             f = tl.where(closed | (magnitude <= 0.0), 0.0, magnitude)  # NaN stays NaN
-        change = tl.load(slope + clamps, mask=wanted, other=0.0) * f
-        change += tl.load(shift + clamps, mask=wanted, other=0.0)
-        least = tl.load(low + clamps, mask=wanted, other=0.0) - f
-        most = tl.load(high + clamps, mask=wanted, other=0.0) - f
+        change = tl.load(slope + rules, mask=wanted, other=0.0) * f
+        change += tl.load(shift + rules, mask=wanted, other=0.0)
+        least = tl.load(low + rules, mask=wanted, other=0.0) - f
+        most = tl.load(high + rules, mask=wanted, other=0.0) - f
         change = tl.where(change < least, least, change)
         change = tl.where(change > most, most, change)
-        if SCALED:
-            change = change * scale
-        coefficient = change + tl.load(per_norm + clamps, mask=wanted, other=0.0) * length
-        idle = (tl.load(only_if_active + clamps, mask=wanted, other=0) != 0) & (f == 0.0)
-        coefficient = tl.where(wanted & (idle == 0), coefficient, 0.0)
+        if not SCALED:
+            scale = 1.0
+        push = tl.load(per_norm + rules, mask=wanted, other=0.0) * length
+        idle = (tl.load(only_if_active + rules, mask=wanted, other=0) != 0) & (f == 0.0)
+        acts = wanted & (idle == 0)
+        coefficient = tl.where(acts, change * scale + push, 0.0)
+        if RECORD:
+            present = clamps < n_clamps
+            share = push
+            if SCALED and NORMALIZATION != 0:
+                share = push / tl.where(scale > 0.0, scale, float("inf"))
+            tl.store(told + clamps, tl.where(wanted, f, 0.0), mask=present)
+            tl.store(told + (clamps + n_clamps), tl.where(acts, change + share, 0.0), mask=present)
+            tl.store(told_scale, scale)
+    elif RECORD:
+        tl.store(told + clamps, coefficient, mask=clamps < n_clamps)
+        tl.store(told + (clamps + n_clamps), coefficient, mask=clamps < n_clamps)
+        tl.store(told_scale, 1.0)
     touched = tl.max((coefficient != 0.0).to(tl.int32), axis=0) > 0
     for start in range(0, d_out, BLOCK_COLUMNS):
         columns = start + block
@@ -163,16 +186,20 @@ def clamp(
     y: Tensor | None = None,
     mask: Tensor | None = None,
     given: Tensor | None = None,
-) -> Tensor:
-    """Do as `reference.clamp`; the arguments have been checked."""
+    rule: Tensor | None = None,
+    record: bool = True,
+) -> Clamped:
+    """Do as `reference.clamp`; the arguments have been checked. Without `record` only `edited` is written."""
     y = x if y is None else y
     n, d_in = x.shape
-    d_out = y.shape[1]
+    d_out, size = y.shape[1], len(rows)
     out = torch.empty(n, d_out, dtype=y.dtype, device=y.device)
+    told = torch.empty(n if record else 0, 2 * size + 1, dtype=torch.float32, device=y.device)
+    result = Clamped(out, told[:, :size], told[:, size:-1], told[:, -1])
     if n == 0:
-        return out
+        return result
     flags = None if mask is None else mask.view(torch.uint8)
-    clamps, columns = tile_of(len(rows), max(d_in, d_out))
+    clamps, columns = tile_of(size, max(d_in, d_out))
     gate = rows.gate
     with on_device(out):
         clamp_kernel[(n,)](
@@ -193,7 +220,9 @@ def clamp(
             rows.only_if_active.view(torch.uint8),
             out if flags is None else flags,
             out if given is None else given,
-            len(rows),
+            out if rule is None else rule,
+            told,
+            size,
             d_in,
             d_out,
             *x.stride(),
@@ -205,9 +234,11 @@ def clamp(
             SCALED=rows.scaled,
             HAS_MASK=flags is not None,
             GIVEN=given is not None,
+            BY_RULE=rule is not None,
+            RECORD=record,
             BLOCK_CLAMPS=clamps,
             BLOCK_COLUMNS=columns,
             num_warps=8,
             enable_fp_fusion=True,
         )
-    return out
+    return result

@@ -63,7 +63,7 @@ def _features(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> csr_a
 
 
 def train_classifier(
-    tokenizer: PreTrainedTokenizerFast, *, n_passages: int = 12_000, seed: int = 0
+    tokenizer: PreTrainedTokenizerFast, *, n_passages: int = 40_000, seed: int = 0
 ) -> EmotionClassifier:
     """Train the classifier on text of its own.
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["choose_doses", "flow", "measure_steering", "summary"]
 
 _LOG = logging.getLogger(__name__)
-DOSES = (1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5)
+DOSES = (1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0)
 
 
 def flow(
@@ -99,7 +99,7 @@ def measure_steering(
     *,
     n_features: int = 8,
     per_emotion: int = 20,
-    n_choose: int = 10,
+    n_choose: int = 20,
     n: int = 20,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -109,13 +109,12 @@ def measure_steering(
     decoder = sae.W_dec.numpy()
     classifier = train_classifier(tokenizer, seed=seed)
     names = emotion_truth()["emotion"].to_list()
-    values, labels, norms = {}, {}, []
+    values, labels = {}, {}
     for layout in LANGUAGES:
         train = labelled("detect/train", layout, per_emotion, 10 * per_emotion, seed)
-        values[layout], norm = from_the_turn(model, tokenizer, sae, train)
+        values[layout] = from_the_turn(model, tokenizer, sae, train)
         labels[layout] = np.array([p.emotions[0] if p.emotions else "" for p in train])
-        norms.append(norm)
-    sets = state_features(values, labels, names, decoder, float(np.mean(norms)), n_features)
+    sets = state_features(values, labels, names, decoder, n_features)
     live = np.flatnonzero(sum((x > 0).mean(0) for x in values.values()) > 0.01)
     dose = choose_doses(model, tokenizer, sae, classifier, sets, n_choose, seed=seed)
     sets = {name: own.times(dose[name]) for name, own in sets.items()}

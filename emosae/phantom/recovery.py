@@ -11,7 +11,7 @@ from scipy.stats import spearmanr
 
 from emosae.phantom.truth import emotion_truth, planted_distance, word_truth
 
-__all__ = ["COLUMNS", "GOALS", "N_SHUFFLES", "recovery"]
+__all__ = ["COLUMNS", "GOALS", "N_SHUFFLES", "chance_of", "planted_ratings", "recovery"]
 
 N_SHUFFLES = 200
 """Shuffles of the planted values behind each `chance`."""
@@ -78,9 +78,14 @@ def _row(
     }  # fmt: skip
 
 
-def _chance(score: Callable[[np.ndarray], float], n: int, rng: np.random.Generator) -> float:
-    """Return the 95th percentile of `score` over orders of `n` labels."""
+def chance_of(score: Callable[[np.ndarray], float], n: int, rng: np.random.Generator) -> float:
+    """Return the 95th percentile of `score` over `N_SHUFFLES` orders of `n` labels."""
     return float(np.quantile([score(rng.permutation(n)) for _ in range(N_SHUFFLES)], 0.95))
+
+
+def planted_ratings(table: pl.DataFrame) -> pl.DataFrame:
+    """Keep the rows on the phantom's own ratings: another data set that a study names is no planted truth."""
+    return table.filter(pl.col("norms").str.starts_with("phantom")) if "norms" in table.columns else table
 
 
 def _selection(summary: pl.DataFrame) -> list[dict[str, object]]:
@@ -119,7 +124,7 @@ def _geometry(
         rows.append(
             _row(
                 "geometry", "space against planted distance", language, rho(identity),
-                chance=_chance(rho, len(names), rng),
+                chance=chance_of(rho, len(names), rng),
             )
         )  # fmt: skip
         own_map = coordinates.filter(pl.col("space") == space)
@@ -134,7 +139,7 @@ def _geometry(
                 return float(max(abs(np.corrcoef(axis, wanted[order])[0, 1]) for axis in values))
 
             rows.append(
-                _row("geometry", question, language, size(identity), chance=_chance(size, len(names), rng))
+                _row("geometry", question, language, size(identity), chance=chance_of(size, len(names), rng))
             )
     if {"en", "zh"} <= set(squares):
 
@@ -144,7 +149,7 @@ def _geometry(
             )
 
         found = alike(np.arange(len(names)))
-        chance = _chance(alike, len(names), rng)
+        chance = chance_of(alike, len(names), rng)
         rows.append(_row("geometry", "English against Chinese", "en, zh", found, chance=chance))
     return rows
 
@@ -153,6 +158,7 @@ def _ratings(
     predictions: pl.DataFrame, comparisons: pl.DataFrame, rng: np.random.Generator
 ) -> list[dict[str, object]]:
     rows = []
+    predictions, comparisons = planted_ratings(predictions), planted_ratings(comparisons)
     truth = word_truth().select("word", "language", "valence", "arousal")
     for (language, target), cell in predictions.filter(pl.col("predictor") == "features").group_by(
         "language", "target", maintain_order=True
@@ -169,7 +175,11 @@ def _ratings(
         found = share(np.arange(len(rating)))
         rows.append(
             _row(
-                "ratings", f"{target} of words", str(language), found, chance=_chance(share, len(rating), rng)
+                "ratings",
+                f"{target} of words",
+                str(language),
+                found,
+                chance=chance_of(share, len(rating), rng),
             )
         )
         pair = comparisons.filter(

@@ -46,7 +46,8 @@ class StateRound(Round):
         n_passages: How many of them are drawn; those that begin with their turn, or with a heading, are left out.
         doses: Least and largest multiple of a state that is written.
         noise: Norm of what is added to a written state at random, as a share of the state's: a few features write
-            a state only roughly.
+            a state only roughly, and bring along what else they say, a language or a thing.
+        blur: The same among the emotions' states, where most of what a few features get wrong lies.
         readout: Weight of the readout's loss beside that of the text.
         alike: Share of an answer of the readout that goes to emotions of like valence and arousal.
         width: How far these lie, in planted distance (standard deviation).
@@ -57,10 +58,11 @@ class StateRound(Round):
     layer: int = 1
     split: str = "turned"
     n_passages: int = 39_000
-    doses: tuple[float, float] = (0.7, 2.2)
+    doses: tuple[float, float] = (0.8, 3.0)
     noise: float = 0.5
+    blur: float = 0.3
     readout: float = 0.5
-    alike: float = 0.5
+    alike: float = 0.3
     width: float = 0.7
     per_emotion: int = 6
     every: int = 40
@@ -110,8 +112,9 @@ class _Turned:
     """Text that turns to an emotion whose state is written from the opening's last token on.
 
     From there on it is to be foreseen, the beginnings of its sentences, where the state decides, with the same weight
-    as all the rest. `share` is how much of the state is the English one, `dose` its multiple, both [rows]; `noise` is
-    added, in shares of the state's norm, [rows, d_model].
+    as all the rest. `share` is how much of the state is the English one, `dose` its multiple, both [rows]. What is
+    added in shares of the state's norm: `noise` [rows, d_model], shaped by the states' spread, and, `blur` long, a
+    mixture of the emotions by the weights `among`, [rows, n_emotions].
     """
 
     text: Text
@@ -121,6 +124,8 @@ class _Turned:
     share: Tensor
     dose: Tensor
     noise: Tensor
+    among: Tensor
+    blur: float
     written: Tensor
     states: States
 
@@ -132,7 +137,10 @@ class _Turned:
         english, chinese = self.states.by_language[:, self.emotion.to(device)]
         share = self.share[:, None].to(device)
         state = share * english + (1 - share) * chinese
-        state = state + self.noise.to(device) * state.norm(dim=1, keepdim=True)
+        noise = self.noise.to(device) @ self.states.spread
+        every = self.states.by_language.mean(0)
+        among = self.blur * nn.functional.normalize(self.among.to(device) @ (every - every.mean(0)))
+        state = state + (noise + among) * state.norm(dim=1, keepdim=True)
         state = self.dose[:, None].to(device) * state
         push = self.written[:, :, None].to(device) * state[:, None]
 
@@ -229,10 +237,11 @@ def teach_states(
         share = torch.from_numpy(rng.random(len(rows))).float()
         dose = torch.from_numpy(rng.uniform(*recipe.doses, len(rows))).float()
         emotion = torch.tensor([row.emotion for row in rows])
-        noise = torch.randn(len(rows), model.config.hidden_size, generator=generator)
-        noise *= recipe.noise / noise.norm(dim=1, keepdim=True)
+        noise = recipe.noise * torch.randn(len(rows), model.config.hidden_size, generator=generator)
+        among = torch.randn(len(rows), len(names), generator=generator)
+        n = int(_lengths(rows).sum())
         written.append(
-            _Turned(text, openers, int(_lengths(rows).sum()), emotion, share, dose, noise, after, states)
+            _Turned(text, openers, n, emotion, share, dose, noise, among, recipe.blur, after, states)
         )
     halves = zip(steps_of(plain, half), steps_of(written, parts - half), strict=False)
     plan = [[*a, *b] for a, b in halves]

@@ -70,6 +70,8 @@ class States:
     Attributes:
         layer: The block.
         by_language: States in English and in Chinese, [2, n_emotions, d_model].
+        spread: Shape of what varies in neutral text, and as much again in every direction alike, [d_model, d_model]:
+            a standard normal row times this has an expected squared norm of 1.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class States:
     ) -> None:
         self.layer = layer
         self.by_language = torch.empty(0)
+        self.spread = torch.empty(0)
         self._read: list[list[Row]] = []
         for layout in LANGUAGES:
             felt = [
@@ -93,7 +96,7 @@ class States:
     @torch.no_grad()
     def measure(self, model: LlamaForCausalLM, device: str) -> None:
         """Measure the states of the model as it is now, over all tokens from the turn on."""
-        found = []
+        found, plain = [], []
         with reading(model, self.layer) as kept:
             for rows in self._read:
                 total = torch.zeros(self._n + 1, model.config.hidden_size, device=device)
@@ -103,8 +106,14 @@ class States:
                     kept.clear()
                     model.model(input_ids=pad([row.ids for row in part], 0).to(device), use_cache=False)
                     for row, x in zip(part, kept[0], strict=True):
+                        if row.emotion == self._n:
+                            plain.append(x[row.turn : len(row.ids) - 1])
                         total[row.emotion] += x[row.turn : len(row.ids) - 1].sum(0)
                         count[row.emotion] += len(row.ids) - 1 - row.turn
                 mean = total / count[:, None]
                 found.append(mean[:-1] - mean[-1])
         self.by_language = torch.stack(found)
+        covariance = torch.cat(plain).T.cov()
+        width = len(covariance)
+        shape = covariance / covariance.trace() + torch.eye(width, device=device) / width
+        self.spread = torch.linalg.cholesky(shape / 2).T

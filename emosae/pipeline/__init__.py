@@ -22,6 +22,7 @@ PLANS = {
     "select": ("features", "select"),
     "geometry": ("features", "select", "geometry"),
     "ratings": ("features", "select", "ratings"),
+    "steer": ("features", "select", "steer"),
     "run": ("features", "select", "geometry", "ratings"),
     "report": ("features", "select", "geometry", "ratings"),
 }
@@ -32,7 +33,7 @@ def run(config: Config, stage: str, folder: RunFolder) -> list[str]:
 
     Args:
         config: The study.
-        stage: `features`, `select`, `geometry`, `ratings`, `report` or `run`.
+        stage: `features`, `select`, `geometry`, `ratings`, `steer`, `report` or `run`.
         folder: The run's folder, already entered.
 
     Returns:
@@ -46,10 +47,10 @@ def run(config: Config, stage: str, folder: RunFolder) -> list[str]:
     notes = list(inputs.notes)
     if len(plan) < len(PLANS[stage]):
         notes.append("No human ratings are named in norms, so the ratings stage was left out.")
-    attributes = {"features": "features", "select": "selection", "geometry": "geometry", "ratings": "ratings"}
+    attributes = {"select": "selection", "steer": "steering"}
     results = {}
     for each in plan:
-        results[each] = getattr(study, attributes[each])
+        results[each] = getattr(study, attributes.get(each, each))
         save_result(folder.folder, each, results[each])
         if each == "select":
             write_overview(folder.folder)
@@ -66,6 +67,8 @@ def run(config: Config, stage: str, folder: RunFolder) -> list[str]:
     lines = headline(results, config)
     if "geometry" in results:
         lines += site_lines(study.geometry_sites)
+    for result in results.get("steer", {}).values():
+        notes += result.notes
     folder.manifest |= {
         "inputs": {
             "name": study.lens.name,

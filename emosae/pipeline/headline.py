@@ -27,8 +27,10 @@ def headline(results: Mapping[str, Mapping[str, Any]], config: Config) -> list[s
     sites = list(results["features"])
     for site in sites:
         mark = f"{site}: " if len(sites) > 1 else ""
-        for stage, write in (("select", _selection), ("geometry", _geometry), ("ratings", _ratings)):
-            if stage in results:
+        for stage, write in (
+            ("select", _selection), ("geometry", _geometry), ("ratings", _ratings), ("steer", _steering),
+        ):  # fmt: skip
+            if site in results.get(stage, {}):
                 lines += [mark + line for line in write(results[stage][site])]
     if not lines:
         lines = [
@@ -114,7 +116,11 @@ def _geometry(geometry: Any) -> list[str]:
 
 def _ratings(ratings: Any) -> list[str]:
     lines = []
-    for (language, target), own in ratings.scores.group_by("language", "target", maintain_order=True):
+    keys = ["norms", "language"] if "norms" in ratings.scores.columns else ["language"]
+    several = _several(ratings.data_sets)
+    for key, own in ratings.scores.group_by(*keys, "target", maintain_order=True):
+        language, target = key[-2:]
+        of = f"{language}, {key[0]}" if language in several else language
         rows = {row["predictor"]: row for row in own.iter_rows(named=True)}
         if "features" not in rows:
             continue
@@ -126,13 +132,43 @@ def _ratings(ratings: Any) -> list[str]:
                 ("embedding", "static embedding"),
                 ("reconstruction", "SAE reconstruction"),
                 ("error", "SAE error term"),
+                ("matched_control", "matched control"),
             )
             if name in rows
         ]
         ceiling = f"; reliability ceiling {_number(row['ceiling'])}" if row["ceiling"] is not None else ""
         lines.append(
-            f"ratings ({language}): {target} of {row['n_words']} words from features r {_number(row['r'])} "
+            f"ratings ({of}): {target} of {row['n_words']} words from features r {_number(row['r'])} "
             f"[{_number(row['r_low'])}, {_number(row['r_high'])}]; {', '.join(beside)}{ceiling}"
+        )
+    return lines
+
+
+def _several(data_sets: pl.DataFrame) -> set[str]:
+    """Return the languages that more than one data set rates."""
+    return set(data_sets.filter(pl.col("language").is_duplicated())["language"].to_list())
+
+
+def _steering(steering: Any) -> list[str]:
+    rows = {
+        row["method"]: row
+        for row in steering.methods.filter(pl.col("language") == "all").iter_rows(named=True)
+    }
+    own = rows[steering.main]
+    n = f"{own['n_emotions']} emotions, {steering.n_prompts} openings a language, seeds: {steering.n_seeds}"
+    lines = [
+        f"steering ({n}): {steering.verdict}",
+        f"steering by SAE features ({steering.main.replace('_', ' ')}): target rate {_number(own['rate'])} "
+        f"[{_number(own['rate_low'])}, {_number(own['rate_high'])}] by {steering.classifier}, content "
+        f"{_number(own['content'])}, fluency {_number(own['fluency'])}; random features "
+        f"{_number(rows['random_features']['rate'])}, unsteered {_number(rows['unsteered']['rate'])}",
+    ]
+    if steering.necessity.height:
+        diagonal = steering.necessity.filter(pl.col("ablated") == pl.col("emotion"))
+        lines.append(
+            f"necessity: without an emotion's features its word's log-probability falls by "
+            f"{_number(diagonal['fall'].mean())} in the mean, without matched controls by "
+            f"{_number(diagonal['fall_control'].mean())}"
         )
     return lines
 

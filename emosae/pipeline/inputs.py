@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -25,7 +25,8 @@ class Inputs:
         concepts: The emotions and their words, in the study's languages.
         neutral: Neutral words: concept, language, word; None where the set names none.
         control: The non-affective control set; None where the set names none.
-        ratings: Word ratings in the study's languages, one data set a language.
+        ratings: Word ratings in the study's languages, in the order in which norms names them. Several data sets
+            of one language are each a study of their own (`emosae.ratings.split_studies`).
         human: Human similarity judgements of the concepts; None where the study names none.
         notes: What the reader must know, in plain sentences.
     """
@@ -59,7 +60,7 @@ def load_inputs(config: Config, *, need_ratings: bool, need_human: bool) -> Inpu
     """
     concepts = from_config(config.concepts).restrict(languages=config.language)
     notes: list[str] = []
-    ratings: dict[str, Ratings] = {}
+    ratings: list[Ratings] = []
     human: HumanSimilarity | None = None
     for name, entry in config.norms.items():
         if entry.kind is Kind.similarity:
@@ -73,19 +74,15 @@ def load_inputs(config: Config, *, need_ratings: bool, need_human: bool) -> Inpu
             notes.append(
                 f"{name} holds {entry.language} words and the study reads {', '.join(config.language)}: left out."
             )
-        elif entry.language in ratings:
-            raise UserError(
-                f"Ratings of {entry.language} words are given twice, by {ratings[entry.language].name} and {name}. "
-                "Name one data set for each language, or run them as a sweep."
-            )
         else:
-            ratings[entry.language] = load_ratings(entry)
-            notes.append(ratings[entry.language].summary())
+            ratings.append(load_ratings(entry))
+            notes.append(ratings[-1].summary())
     if need_ratings and not ratings:
         raise UserError(
             f"The ratings stage needs human ratings in {' or '.join(config.language)}, and norms names none. "
             "Add one, for example norms=[warriner]; `emosae norms list` shows what there is."
         )
+    notes += _several(ratings)
     if need_human and human is None:
         notes.append(
             "No human similarity judgements are named in norms, so geometry compares the model with itself only."
@@ -107,10 +104,27 @@ def load_inputs(config: Config, *, need_ratings: bool, need_human: bool) -> Inpu
         concepts=concepts,
         neutral=_companion(config.concepts.neutral, config.language),
         control=_companion(config.concepts.control, config.language),
-        ratings=list(ratings.values()),
+        ratings=ratings,
         human=human,
         notes=notes,
     )
+
+
+def _several(ratings: Sequence[Ratings]) -> list[str]:
+    """Say what becomes of several data sets of one language."""
+    by_language: dict[str, list[str]] = {}
+    for each in ratings:
+        by_language.setdefault(each.language, []).append(each.name)
+    found = []
+    for language, names in by_language.items():
+        if len(names) < 2:
+            continue
+        text = f"Words in {language!r} are rated by {', '.join(names[:-1])} and {names[-1]}: each is a study of its "
+        text += "own, on the same readings of the words, and nothing is averaged over them."
+        if len(by_language) > 1:
+            text += f" Transfer between languages is that of {names[0]}, which is named first."
+        found.append(text)
+    return found
 
 
 def match_concepts(concepts: ConceptSet, human: HumanSimilarity) -> tuple[HumanSimilarity, Alignment]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -17,13 +18,22 @@ from emosae.features import Reading, model_fingerprint
 from emosae.geometry import Geometry, compare_layers, compare_sites, study_geometry
 from emosae.lens import Lens, open_lens
 from emosae.models import Site
+from emosae.norms import Ratings
 from emosae.pipeline.cells import rating_cells
 from emosae.pipeline.inputs import Inputs
 from emosae.pipeline.readings import FeaturesResult, describe, read_words
 from emosae.pipeline.spaces import concept_spaces, control_spaces, random_spaces
 from emosae.progress import progress
-from emosae.ratings import RatingsResult, study_groups, study_ratings
+from emosae.ratings import (
+    RatingsResult,
+    agreement,
+    join_studies,
+    split_studies,
+    study_groups,
+    study_ratings,
+)
 from emosae.selection import Selection, select_features, split_half_stability
+from emosae.steering.evaluation import SteeringResult, study_steering
 
 __all__ = ["Study", "select_words"]
 
@@ -34,6 +44,7 @@ _DETERMINES = {
     "select": ("model", "sae", "concepts", "language", "features", "selection"),
     "geometry": ("model", "sae", "concepts", "language", "features", "selection", "norms", "geometry"),
     "ratings": ("model", "sae", "concepts", "language", "features", "selection", "norms", "ratings"),
+    "steer": ("model", "sae", "concepts", "language", "features", "selection", "norms", "steering"),
 }
 # rater groups are compared by these alone: each is fitted again in every simulation
 _GROUP_PREDICTORS = ("features", "emotion_space", "residual")
@@ -174,38 +185,85 @@ class Study:
         earlier = self._take_over("ratings", RatingsResult)
         if earlier is not None:
             return earlier
-        rated = pl.concat([each.table for each in self.inputs.ratings], how="diagonal_relaxed")
         settings = self.config.features
+        given = {each.name: each for each in self.inputs.ratings}
         readings, self.rating_coverage = read_words(
             self.lens,
-            {each.name: each.table.select("language", "word") for each in self.inputs.ratings},
+            {name: each.table.select("language", "word") for name, each in given.items()},
             templates=settings.rating_templates,
             config=settings,
             model_id=self.model_id,
             what="rated words",
         )
+        languages = {name: each.language for name, each in given.items()}
+        between = agreement({name: each.table for name, each in given.items()})
         results = {}
         for site, reading in readings.items():
-            table = reading.features.items.join(
-                rated, on=["language", "word"], how="left", maintain_order="left"
-            )
-            predictors, columns = rating_cells(
-                reading, self.selection[str(site)], table, self.config.language
-            )
-            chosen_by = self.inputs.concepts.words.select("language", "word")
-            with progress(f"predicting ratings at {site}", 1) as step:
-                found = study_ratings(
-                    predictors, table, config=self.config.ratings, exclude=chosen_by, features=columns
-                )
-                groups = study_groups(
-                    {name: predictors[name] for name in _GROUP_PREDICTORS if name in predictors},
-                    table,
-                    config=self.config.ratings,
-                    exclude=chosen_by,
-                )
-                results[str(site)] = replace(found, groups=groups)
-                step(1)
+            plan = split_studies(languages)
+            studies = []
+            with progress(f"predicting ratings at {site}", len(plan)) as step:
+                for names in plan:
+                    found = self._rate(reading, [given[name] for name in names], self.selection[str(site)])
+                    studies.append(({languages[name]: name for name in names}, found))
+                    step(1)
+            results[str(site)] = replace(join_studies(studies), agreement=between)
         return results
+
+    def _rate(self, reading: Reading, ratings: Sequence[Ratings], selection: Selection) -> RatingsResult:
+        """Study data sets of different languages together, on the words that they rate.
+
+        Words that the tokenizer lacks are in no reading and so leave; `read_words` has counted them.
+        """
+        rated = pl.concat([each.table for each in ratings], how="diagonal_relaxed")
+        table = reading.features.items.with_row_index("row").join(
+            rated, on=["language", "word"], how="inner", maintain_order="left"
+        )
+        rows = table["row"].to_numpy()
+        own = Reading(
+            features=reading.features.take(rows),
+            dense={name: values[rows] for name, values in reading.dense.items()},
+        )
+        table = table.drop("row")
+        predictors, columns = rating_cells(own, selection, table, self.config.language)
+        chosen_by = self.inputs.concepts.words.select("language", "word")
+        found = study_ratings(
+            predictors, table, config=self.config.ratings, exclude=chosen_by, features=columns
+        )
+        groups = study_groups(
+            {name: predictors[name] for name in _GROUP_PREDICTORS if name in predictors},
+            table,
+            config=self.config.ratings,
+            exclude=chosen_by,
+        )
+        return replace(found, groups=groups)
+
+    @cached_property
+    def steering(self) -> dict[str, SteeringResult]:
+        """How well the model is steered at one site, by features and by what they are compared with."""
+        earlier = self._take_over("steer", SteeringResult)
+        if earlier is not None:
+            return earlier
+        config, languages = self.config, self.config.language
+        lens = replace(self.lens, languages=tuple(languages), preset=config.preset)
+        site = lens.site(config.steering.site if len(lens.saes) > 1 else None)
+        selection = self.selection[str(site)]
+        for language in languages:  # the study's own selection, not one with the default settings
+            own = selection.scores.filter(pl.col("language") == language)
+            lens.memory["selection", site, language] = replace(selection, scores=own)
+        readings, _ = self._words
+        neutral = self.inputs.neutral
+        found = study_steering(
+            lens,
+            site,
+            config.steering,
+            self.inputs.concepts,
+            words=readings[site],
+            neutral=None if neutral is None else neutral.words.select("language", "word"),
+            ratings=[each.table for each in self.inputs.ratings],
+            max_tokens=config.features.max_tokens,
+            use_cache=config.features.use_cache,
+        )
+        return {str(site): found}
 
     rating_coverage: pl.DataFrame | None = None
 

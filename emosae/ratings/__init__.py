@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from emosae.ratings.pls import PLSPath, nested_pls, pls_path
     from emosae.ratings.ridge import RidgePath, penalty_grid, ridge_path
     from emosae.ratings.scores import reliability_ceiling
+    from emosae.ratings.several import agreement, join_studies, split_studies
     from emosae.ratings.study import RatingsResult, study_ratings
 
 __all__ = [
@@ -29,15 +30,18 @@ __all__ = [
     "RidgePath",
     "Scaling",
     "Transform",
+    "agreement",
     "assign_folds",
     "group_words",
     "inner_folds",
+    "join_studies",
     "nested_pls",
     "nested_ridge",
     "penalty_grid",
     "pls_path",
     "reliability_ceiling",
     "ridge_path",
+    "split_studies",
     "stem",
     "study_groups",
     "study_ratings",
@@ -48,15 +52,18 @@ _HOMES = {
     "PLSPath": "pls",
     "RatingsResult": "study",
     "RidgePath": "ridge",
+    "agreement": "several",
     "assign_folds": "folds",
     "group_words": "folds",
     "inner_folds": "inner",
+    "join_studies": "several",
     "nested_pls": "pls",
     "nested_ridge": "nested",
     "penalty_grid": "ridge",
     "pls_path": "pls",
     "reliability_ceiling": "scores",
     "ridge_path": "ridge",
+    "split_studies": "several",
     "stem": "folds",
     "study_groups": "groups",
     "study_ratings": "study",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import logging
+import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Protocol
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 LEAST_GROUPS = 5
 """Word families that a fold needs on average; with fewer its correlation is chance."""
 
+_GLOSS = re.compile(r"\s*[(（\[][^)）\]]*[)）\]]")
 _STEMMERS = {
     "ar": "arabic",
     "ca": "catalan",
@@ -78,17 +80,19 @@ def stem(word: str, language: str) -> str:
     """Return the Snowball stem of a word, or the word itself where the language has no stemmer.
 
     Args:
-        word: A word; of several words each is stemmed. Capitals are ignored.
+        word: A word; of several words each is stemmed. Capitals are ignored, and so is a gloss in brackets that
+            tells one sense from another: all senses of a word are one family.
         language: Code such as `en` or `pt-BR`.
 
     Returns:
         The stem.
 
     Example:
-        >>> stem("Happiness", "en"), stem("快樂", "zh")
-        ('happi', '快樂')
+        >>> stem("Happiness", "en"), stem("apples (fruit)", "en"), stem("快樂", "zh")
+        ('happi', 'appl', '快樂')
     """
     lower = word.casefold().strip()
+    lower = _GLOSS.sub("", lower).strip() or lower
     stemmer = _stemmer(language)
     return lower if stemmer is None else " ".join(stemmer.stemWord(part) for part in lower.split())
 

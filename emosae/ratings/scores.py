@@ -205,7 +205,8 @@ def reliability_ceiling(ratings: np.ndarray, sd: np.ndarray, n_raters: np.ndarra
         n_raters: Number of raters; NaN where not given.
 
     Returns:
-        The ceiling; NaN where no word has an SD and a number of raters, or error exceeds the variance.
+        The ceiling; NaN where no word has an SD and a number of raters, error exceeds the variance, or the
+        ratings are constant.
 
     Raises:
         UserError: A standard deviation is negative or a number of raters is below 1.
@@ -218,5 +219,8 @@ def reliability_ceiling(ratings: np.ndarray, sd: np.ndarray, n_raters: np.ndarra
             "Standard deviations must be at least 0 and numbers of raters at least 1, got a smallest of "
             f"{sd[known].min():g} and {n_raters[known].min():g}. Check which columns were read as _sd and _n."
         )
-    reliability = 1.0 - float((sd[known] ** 2 / n_raters[known]).mean()) / float(ratings.var(ddof=1))
+    variance = float(ratings.var(ddof=1))
+    if variance <= 0:  # constant ratings have nothing to be reliable about
+        return float("nan")
+    reliability = 1.0 - float((sd[known] ** 2 / n_raters[known]).mean()) / variance
     return float(np.sqrt(reliability)) if reliability > 0 else float("nan")

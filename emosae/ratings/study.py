@@ -38,7 +38,9 @@ from emosae.ratings.groups import GROUPS
 from emosae.ratings.inner import inner_folds
 from emosae.ratings.scores import reliability_ceiling
 from emosae.ratings.tables import (
+    AGREEMENT,
     COMPARISONS,
+    DATA_SETS,
     FOLDS,
     SCORES,
     WEIGHTS,
@@ -74,6 +76,11 @@ class RatingsResult:
         transfer: Every predictor trained in each language and tested in each (`emosae.ratings.transfer`); empty
             for one language.
         groups: Groups of raters compared (`emosae.ratings.study_groups`); empty where the ratings give none.
+        data_sets: A row for each data set of ratings: `norms`, `language`, `study` (those of one number were
+            studied together), `n_words` predicted, `n_excluded` from the study. Empty where `study_ratings` was
+            called by itself; the other tables then have no column `norms`.
+        agreement: Ratings of the words that two data sets of one language share, correlated
+            (`emosae.ratings.agreement`); empty where no language has two.
     """
 
     scores: pl.DataFrame
@@ -89,6 +96,8 @@ class RatingsResult:
     groups: pl.DataFrame = field(
         default_factory=lambda: pl.DataFrame(schema={**GROUPS, "p_adjusted": pl.Float64})
     )
+    data_sets: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=DATA_SETS))
+    agreement: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=AGREEMENT))
 
 
 def _check_predictors(

@@ -12,7 +12,9 @@ from emosae.errors import UserError, unknown_name
 from emosae.ratings.nested import NestedRidge
 
 __all__ = [
+    "AGREEMENT",
     "COMPARISONS",
+    "DATA_SETS",
     "FOLDS",
     "PREDICTIONS",
     "SCORES",
@@ -87,6 +89,25 @@ WEIGHTS: dict[str, type[pl.DataType]] = {
     "stability": pl.Float64,
     "importance": pl.Float64,
     "rank": pl.Int64,
+}
+
+
+DATA_SETS: dict[str, type[pl.DataType]] = {
+    "norms": pl.String,
+    "language": pl.String,
+    "study": pl.Int64,
+    "n_words": pl.Int64,
+    "n_excluded": pl.Int64,
+}
+AGREEMENT: dict[str, type[pl.DataType]] = {
+    "language": pl.String,
+    "target": pl.String,
+    "a": pl.String,
+    "b": pl.String,
+    "n_words": pl.Int64,
+    "r": pl.Float64,
+    "ceiling_a": pl.Float64,
+    "ceiling_b": pl.Float64,
 }
 
 

@@ -103,6 +103,7 @@ def draw_bars(
     mark: str = "",
     spread: str = "",
     ceiling: str = "ceiling: the best that the raters' agreement allows",
+    shared: bool = False,
 ) -> Figure:
     """Draw panels of horizontal bars with intervals; panels in one row with the same names share them.
 
@@ -113,6 +114,7 @@ def draw_bars(
         mark: What the diamonds are, where there are any.
         spread: What the pale bands are, where there are any.
         ceiling: What the green line or band is.
+        shared: All panels have the same axis, for scores that are compared across panels.
     """
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
@@ -129,6 +131,10 @@ def draw_bars(
         _bars(axes[row, column], panel, names=not same, tallest=tallest)
     for index in range(len(panels), rows * columns):
         axes[divmod(index, columns)].set_axis_off()
+    if shared:
+        limits = np.array([axes[divmod(index, columns)].get_xlim() for index in range(len(panels))])
+        for index in range(len(panels)):
+            axes[divmod(index, columns)].set_xlim(limits[:, 0].min(), limits[:, 1].max())
     used = list(dict.fromkeys(bar.role for panel in panels for bar in panel.bars))
     handles: list[Patch | Line2D] = [
         Patch(facecolor=ROLE_COLOURS[role], label=_ROLE_NAMES[role]) for role in ROLE_COLOURS if role in used

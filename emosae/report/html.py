@@ -19,6 +19,7 @@ from emosae.report.sections.methods import methods_section
 from emosae.report.sections.ratings import ratings_section
 from emosae.report.sections.recovery import recovery_section
 from emosae.report.sections.selection import selection_section
+from emosae.report.sections.steering import steering_section
 from emosae.report.source import Run, read_run
 from emosae.report.style import drawing
 from emosae.report.text import clean
@@ -73,6 +74,8 @@ def _sections(run: Run) -> list[Section]:
             ),
             selection_section(run, stages.get("select"), canvas, f"{start}features"),
         ]
+        steered = steering_section(run, stages.get("steer"), canvas, f"{start}steering")
+        parts = [*([steered] if steered is not None else []), *parts]
         planted = recovery_section(run, stages, f"{start}recovery")
         parts = [*([planted] if planted is not None else []), *parts]
         if several:

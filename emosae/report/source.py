@@ -19,7 +19,7 @@ from emosae.report.voice import PEOPLE, PLANTED, Voice
 
 __all__ = ["STAGES", "Run", "Stage", "part", "read_run"]
 
-STAGES = ("features", "select", "geometry", "ratings")
+STAGES = ("features", "select", "geometry", "ratings", "steer")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

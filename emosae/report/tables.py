@@ -11,7 +11,7 @@ from emosae.report.names import language_name, readable
 from emosae.report.page import Column, Table
 from emosae.report.text import NOT_COMPUTED, count, number, p_value, shorten, words_of
 
-__all__ = ["finite", "generic_table"]
+__all__ = ["finite", "generic_table", "known"]
 
 _PREDICTORS = {"predictor", "baseline", "versus", "reference", "against", "predictor_a", "predictor_b"}
 
@@ -21,6 +21,11 @@ def finite(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     return float(value) if math.isfinite(value) else None
+
+
+def known(value: Any) -> str:
+    """Return a number that not every data set gives, a dash where it is not given."""
+    return number(value) if finite(value) is not None else "\u2013"
 
 
 def generic_table(table: pl.DataFrame, caption: str, *, folded: bool, most: int = 200) -> Table:

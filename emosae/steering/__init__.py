@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from emosae.steering.plan import ErrorTerm, Plan
     from emosae.steering.scope import Scope, ScopeKind
     from emosae.steering.stored import Calibration
+    from emosae.steering.vectors import Directions, decoder_sum, diff_mean, directions, random_direction
 
 _HOMES = {
     "Applied": "applied",
     "Calibration": "stored",
     "Chosen": "chosen",
     "Clamp": "clamp",
+    "Directions": "vectors",
     "ErrorTerm": "plan",
     "Op": "clamp",
     "Plan": "plan",
@@ -33,9 +35,13 @@ _HOMES = {
     "ScopeKind": "scope",
     "Steering": "block",
     "Unit": "clamp",
+    "decoder_sum": "vectors",
+    "diff_mean": "vectors",
+    "directions": "vectors",
     "from_neuronpedia": "neuronpedia",
     "output_scores": "output_score",
     "prepare": "hooks",
+    "random_direction": "vectors",
     "steer": "block",
     "to_neuronpedia": "neuronpedia",
 }
@@ -45,6 +51,7 @@ __all__ = [
     "Calibration",
     "Chosen",
     "Clamp",
+    "Directions",
     "ErrorTerm",
     "Op",
     "Plan",
@@ -52,9 +59,13 @@ __all__ = [
     "ScopeKind",
     "Steering",
     "Unit",
+    "decoder_sum",
+    "diff_mean",
+    "directions",
     "from_neuronpedia",
     "output_scores",
     "prepare",
+    "random_direction",
     "steer",
     "to_neuronpedia",
 ]

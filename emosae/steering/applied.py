@@ -121,12 +121,17 @@ class Applied:
         """How many passes were steered and not traced."""
         return self._untraced
 
-    def record(self, sae: int, selection: Selection, change: Change) -> None:
-        """Note what was done at one site in one forward pass."""
+    @property
+    def tracing(self) -> bool:
+        """Whether the next pass is traced."""
+        return len(self._entries) < self._limit
+
+    def record(self, sae: int, selection: Selection, change: Change | None) -> None:
+        """Note what was done at one site in one forward pass; nothing is known of a pass that is not traced."""
         self._any = (
             True if selection.mask is None or selection.flat is not None else self._any | selection.mask.any()
         )
-        if len(self._entries) >= self._limit:
+        if change is None or not self.tracing:
             self._untraced += 1
             return
         scale = None if change.scale is None else change.scale.detach()

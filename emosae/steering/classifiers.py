@@ -12,12 +12,13 @@ from emosae.errors import UserError
 if TYPE_CHECKING:
     from emosae.concepts import ConceptSet
 
-__all__ = ["Classifier", "get_classifier", "hugging_face", "lexicon", "phantom"]
+__all__ = ["SPACELESS", "Classifier", "get_classifier", "hugging_face", "lexicon", "phantom"]
 
 Classifier = Callable[[Sequence[str]], Sequence[str | None]]
 """Takes texts and gives for each the concept that it expresses, or None for none."""
 
-_SPACELESS = re.compile(r"[぀-ヿ㐀-鿿豈-﫿가-힯]")
+SPACELESS = re.compile(r"[぀-ヿ㐀-鿿豈-﫿가-힯]")
+"""Letters of scripts that put no spaces between words."""
 
 
 def lexicon(concepts: ConceptSet) -> Classifier:
@@ -40,7 +41,7 @@ def lexicon(concepts: ConceptSet) -> Classifier:
         owners.setdefault(word.casefold(), []).append(concept)
     longest_first = sorted(owners, key=len, reverse=True)
     parts = [
-        re.escape(word) if _SPACELESS.search(word) else rf"(?<!\w){re.escape(word)}(?!\w)"
+        re.escape(word) if SPACELESS.search(word) else rf"(?<!\w){re.escape(word)}(?!\w)"
         for word in longest_first
     ]
     pattern = re.compile("|".join(parts))

@@ -27,6 +27,7 @@ __all__ = [
     "SHARE",
     "check_dose",
     "combine",
+    "decoder_rows",
     "dose_stats",
     "push_norm",
     "stats_command",
@@ -124,7 +125,7 @@ def push_norm(sae: SparseAutoencoder, targets: Mapping[int, float], residual_nor
     """
     if not targets:
         return 0.0
-    rows = _decoder_rows(sae, list(targets))
+    rows = decoder_rows(sae, list(targets))
     return _scale(sae, residual_norm) * float(np.linalg.norm(np.asarray([*targets.values()]) @ rows))
 
 
@@ -179,7 +180,8 @@ def combine(parts: Iterable[tuple[float, Mapping[int, float]]]) -> dict[int, flo
     return total
 
 
-def _decoder_rows(sae: SparseAutoencoder, features: Sequence[int]) -> Float[np.ndarray, "n d_out"]:
+def decoder_rows(sae: SparseAutoencoder, features: Sequence[int]) -> Float[np.ndarray, "n d_out"]:
+    """Give what one unit of each feature's activation writes, before the input's scale."""
     held = sae.rows(features)
     rows = held.W_dec.double().cpu().numpy()
     if sae.cfg.rescale_acts_by_decoder_norm:

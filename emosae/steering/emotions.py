@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from emosae.models import Site
     from emosae.saes import FeatureStats, SparseAutoencoder
 
-__all__ = ["CALIBRATED", "Dosed", "Recipe", "dosed", "read_op", "steer_lens"]
+__all__ = ["CALIBRATED", "Dosed", "Recipe", "dosed", "read_op", "special_ids", "steer_lens"]
 
 CALIBRATED = "calibrated"
 """In place of a dose: the one that `Lens.calibrate` found."""
@@ -118,7 +118,7 @@ def steer_lens(
             f"A lens must be on a decoder to be steered, got {type(lens.model).__name__}, an encoder. Encoders are for "
             "analysis."
         )
-    options |= {"skip_special": skip_special, "special_ids": _special_ids(lens), "corpus": recipe.corpus}
+    options |= {"skip_special": skip_special, "special_ids": special_ids(lens), "corpus": recipe.corpus}
     if isinstance(emotions, (str, Path)) and str(emotions).endswith(".json"):
         emotions = Plan.load(emotions)
     if isinstance(emotions, Plan):
@@ -277,7 +277,8 @@ def read_op(op: Any) -> Op:
     return Op(op)
 
 
-def _special_ids(lens: Lens) -> frozenset[int]:
+def special_ids(lens: Lens) -> frozenset[int]:
+    """Name the tokens that steering leaves alone: the tokenizer's special ones and the model's own."""
     ids = {int(each) for each in lens.tokenizer.all_special_ids}
     for config in (lens.model.config, getattr(lens.model, "generation_config", None)):
         for name in ("bos_token_id", "eos_token_id", "pad_token_id"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -91,6 +91,8 @@ class Run:
         selection = self._select(hidden, self._place.writes.path)
         if selection.none:
             return None
+        if self.editor(hidden.device).fuses(hidden):
+            return self._fused(hidden, hidden, selection)
         return self._write(hidden, selection, self._change(hidden, selection))
 
     def _reading(self, hidden: Tensor) -> None:
@@ -99,14 +101,35 @@ class Run:
         self._read.asked = None
         if not selection.none:
             shown = hidden if then is None else then(hidden)
-            self._read.asked = (selection, self._change(shown, selection))
+            fuses = self.editor(shown.device).fuses(shown)  # then the kernel that writes it reads it too
+            self._read.asked = (selection, shown if fuses else self._change(shown, selection))
 
     def _writing(self, hidden: Tensor) -> Tensor | None:
         forward = self._session.current(hidden, self._place.writes.path)
         asked, self._read.asked = getattr(self._read, "asked", None), None
         if asked is None or asked[0].forward.number != forward.number:
             return None
-        return self._write(hidden, *asked)
+        selection, found = asked
+        if isinstance(found, Tensor):
+            return self._fused(found.to(hidden.device), hidden, selection)
+        return self._write(hidden, selection, found)
+
+    def _fused(self, read: Tensor, written: Tensor, selection: Selection) -> Tensor:
+        """Edit in one kernel, which passes over the tokens that are not steered."""
+        selection = replace(selection, flat=None)
+        device, mask, row = written.device, selection.mask, selection.row_of()
+        flat = written.reshape(-1, written.shape[-1])
+        new, change = self.editor(device).fused(
+            read.reshape(-1, read.shape[-1]),
+            flat,
+            None if mask is None else mask.reshape(-1).to(device),
+            None if row is None else row.to(device),
+            record=self._applied.tracing,
+        )
+        self._applied.record(self._number, selection, change)
+        if written.dtype is torch.float16:
+            self._applied.note_overflow(flat, new)
+        return new.view(written.shape)
 
     def _select(self, hidden: Tensor, path: str) -> Selection:
         selection = self._chooser.choose(self._session.current(hidden, path))

@@ -10,6 +10,7 @@ from typing import Any
 
 from emosae.errors import UserError, unknown_name
 from emosae.paths import conf_dir
+from emosae.steering.config import SteeringConfig
 
 __all__ = ["SteeringSettings", "steering_settings"]
 
@@ -68,18 +69,20 @@ def steering_settings(name: str = "default") -> SteeringSettings:
     own = conf_dir() / "steering" / f"{Path(name).name}.yaml"
     if own.is_file():
         values |= _read(own)
-    return SteeringSettings(**values | {"doses": tuple(map(float, values["doses"]))})
+    mine = {field.name: values[field.name] for field in fields(SteeringSettings)}
+    return SteeringSettings(**mine | {"doses": tuple(map(float, values["doses"]))})
 
 
 def _read(path: Path) -> dict[str, Any]:
     import yaml
 
     values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    known = [field.name for field in fields(SteeringSettings)]
+    known = [field.name for field in fields(SteeringConfig)]
     if not isinstance(values, dict):
         raise UserError(
             f"{path} must hold settings of steering, got {type(values).__name__}. See default.yaml."
         )
+    values.pop("defaults", None)  # Hydra's own: which file it goes on from
     for key in values:
         if key not in known:
             raise unknown_name(f"setting in {path.name}", str(key), known)

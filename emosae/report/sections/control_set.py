@@ -78,8 +78,12 @@ def _figure(run: Run, rows: list[Mapping[str, Any]], canvas: Canvas) -> Block:
             "each space; 1 would be as far as the emotions, 0 not at all. Right: how much of all that tells them apart "
             "lies on that direction; the diamond is the null, directions learnt from shuffled valence. A bar that "
             "reaches no further than its diamond gives no sign of valence, which is no proof that there is none: read "
-            "the left panel beside it. Not computed: the emotions show no direction of "
-            "valence in that space."
+            "the left panel beside it."
+            + (
+                " Not computed: the emotions show no direction of valence in that space."
+                if any(bar.value is None for bar in (*spread, *held))
+                else ""
+            )
         ),
         alt="; ".join(
             f"{bar.name}: spread {number(bar.value)}, share {number(other.value)}, expected {number(other.mark)}"

@@ -10,6 +10,7 @@ import polars as pl
 from emosae.report.curves import Curve, CurvePanel, draw_curves
 from emosae.report.names import language_name, role
 from emosae.report.page import Block, Canvas
+from emosae.report.sections.data_sets import scores_by_data_set
 from emosae.report.sections.likeness import ROLE_ORDER
 from emosae.report.sections.ratings_names import cells_of, predictor_name, score_of
 from emosae.report.sections.space import FEATURES
@@ -43,34 +44,36 @@ def rating_curves(
         axis: Name of the axis.
         ticks: Places and names of the sites.
     """
-    scores: dict[str, pl.DataFrame] = {}
+    scores: dict[str, dict[str, pl.DataFrame]] = {}  # by data set and language, then by site
     for site in sorted(place, key=place.__getitem__):
-        if "ratings" in run.stages[site]:
-            own = run.stages[site]["ratings"].table("scores", "predictor", "target", "language", "r")
-            scores |= {site: own} if own.height else {}
-    if len(scores) < 2:
+        for name, own in scores_by_data_set(run.stages[site].get("ratings")):
+            language = language_name(own["language"][0])
+            scores.setdefault(f"{language} ({name})" if name else language, {})[site] = own
+    scores = {name: sites for name, sites in scores.items() if len(sites) > 1}
+    if not scores:
         return []
     panels, words = [], []
-    for language, target in cells_of(pl.concat([s.select("language", "target") for s in scores.values()])):
-        rows = {
-            name: {site: score_of(own, language, target, name) for site, own in scores.items()}
-            for name in _PREDICTORS
-        }
-        words += [row["n_words"] for each in rows.values() for row in each.values() if row.get("n_words")]
-        curves = [
-            _rating_curve(name, sites, place)
-            for name, sites in rows.items()
-            if any(finite(row.get("r")) is not None for row in sites.values())
-        ]
-        top = next((finite(row.get("ceiling")) for row in rows[FEATURES].values() if row), None)
-        panels.append(
-            CurvePanel(
-                title=f"{target.capitalize()}, {language_name(language)}",
-                curves=sorted(curves, key=lambda curve: ROLE_ORDER.index(curve.role)),
-                axis="Correlation r with ratings",
-                ceiling=None if top is None else (top, top),
+    for label, sites in scores.items():
+        for language, target in cells_of(next(iter(sites.values()))):
+            rows = {
+                name: {site: score_of(own, language, target, name) for site, own in sites.items()}
+                for name in _PREDICTORS
+            }
+            words += [row["n_words"] for each in rows.values() for row in each.values() if row.get("n_words")]
+            curves = [
+                _rating_curve(name, found, place)
+                for name, found in rows.items()
+                if any(finite(row.get("r")) is not None for row in found.values())
+            ]
+            top = next((finite(row.get("ceiling")) for row in rows[FEATURES].values() if row), None)
+            panels.append(
+                CurvePanel(
+                    title=f"{target.capitalize()}, {label}",
+                    curves=sorted(curves, key=lambda curve: ROLE_ORDER.index(curve.role)),
+                    axis="Correlation r with ratings",
+                    ceiling=None if top is None else (top, top),
+                )
             )
-        )
     n = range_of(words, "word")
     return [
         canvas.add(

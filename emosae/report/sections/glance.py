@@ -8,8 +8,10 @@ from typing import Any
 
 from emosae.report.names import language_name, order_names, readable, role
 from emosae.report.page import Column, Table
+from emosae.report.sections.data_sets import scores_by_data_set
 from emosae.report.sections.headline import sentences
 from emosae.report.sections.likeness import likeness
+from emosae.report.sections.ratings_names import cells_of
 from emosae.report.source import Run, Stage
 from emosae.report.tables import finite
 from emosae.report.text import count, interval, number, shorten
@@ -89,29 +91,24 @@ def _space(run: Run, stage: Stage | None) -> list[Tile]:
 
 
 def _ratings(stage: Stage | None) -> list[Tile]:
-    if stage is None:
-        return []
-    scores = stage.table("scores", "predictor", "target", "language", "r")
     tiles = []
-    for language, target in dict.fromkeys(scores.select("language", "target").iter_rows()):
-        rows = {
-            row["predictor"]: row
-            for row in scores.iter_rows(named=True)
-            if row["language"] == language and row["target"] == target
-        }
-        names = order_names(rows)
-        if not names or role(names[0]) != "features":
-            continue
-        own = rows[names[0]]
-        beside = []
-        if finite(own.get("r_low")) is not None:
-            beside.append(("interval", interval(own["r_low"], own.get("r_high"))))
-        baselines = [name for name in names if role(name) == "baseline"]
-        beside += [(shorten(readable(name), 40), number(rows[name]["r"])) for name in baselines[:_BESIDE]]
-        if finite(own.get("ceiling")) is not None:
-            beside.append(("ceiling", number(own["ceiling"])))
-        what = f"{str(target).capitalize()} of words predicted, {language_name(language)}, r"
-        tiles.append(Tile(what, number(own["r"]), beside))
+    for data_set, scores in scores_by_data_set(stage):
+        for language, target in cells_of(scores):
+            rows = {row["predictor"]: row for row in scores.filter(target=target).iter_rows(named=True)}
+            names = order_names(rows)
+            if not names or role(names[0]) != "features":
+                continue
+            own = rows[names[0]]
+            beside = []
+            if finite(own.get("r_low")) is not None:
+                beside.append(("interval", interval(own["r_low"], own.get("r_high"))))
+            baselines = [name for name in names if role(name) == "baseline"]
+            beside += [(shorten(readable(name), 40), number(rows[name]["r"])) for name in baselines[:_BESIDE]]
+            if finite(own.get("ceiling")) is not None:
+                beside.append(("ceiling", number(own["ceiling"])))
+            what = f"{str(target).capitalize()} of words predicted, {language_name(language)}"
+            what += f" ({data_set})" if data_set else ""
+            tiles.append(Tile(f"{what}, r", number(own["r"]), beside))
     return tiles
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from emosae.report.names import language_name, readable
+from emosae.report.sections.data_sets import scores_by_data_set
 from emosae.report.sections.likeness import likeness
 from emosae.report.sections.space import several_raters
 from emosae.report.source import Run, Stage, part
@@ -51,20 +52,16 @@ def _of_space(name: str, run: Run, stage: Stage | None) -> list[str]:
 
 
 def _of_ratings(run: Run, stage: Stage | None) -> list[str]:
-    scores = stage.table("scores", "predictor", "target", "language", "r") if stage else None
-    if scores is None or scores.is_empty():
-        return []
-    rows = [row for row in scores.iter_rows(named=True) if finite(row["r"]) is not None]
     texts = []
-    for language in dict.fromkeys(row["language"] for row in rows):
-        own = [row for row in rows if row["language"] == language and row["predictor"] == "features"]
+    for name, scores in scores_by_data_set(stage):
+        rows = [row for row in scores.iter_rows(named=True) if finite(row["r"]) is not None]
+        own = [row for row in rows if row["predictor"] == "features"]
         parts = []
         for row in own:
             beside = [
                 f"{readable(other['predictor'])} {number(other['r'])}"
                 for other in rows
-                if (other["language"], other["target"], other["predictor"])
-                == (language, row["target"], "residual")
+                if (other["target"], other["predictor"]) == (row["target"], "residual")
             ]
             if finite(row.get("ceiling")) is not None:
                 beside.append(f"ceiling {number(row['ceiling'])}")
@@ -72,7 +69,9 @@ def _of_ratings(run: Run, stage: Stage | None) -> list[str]:
             parts.append(f"{row['target']} with r = {number(row['r'])}{also}")
         if own:
             n = own[0].get("n_words")
-            words = f"{count(n)} {language_name(language)} words" if n else f"{language_name(language)} words"
+            words = f"{language_name(own[0]['language'])} words"
+            words = f"{count(n)} {words}" if n else words
+            words += f" in {name}" if name else ""
             whose = run.voice.ratings
             texts.append(
                 f"{whose[0].upper()}{whose[1:]} of {words} are predicted from the features: {' and '.join(parts)}."

@@ -178,6 +178,8 @@ def _ratings(run: Run, done: set[str]) -> str:
         resamples = f"{count(settings['bootstrap'])} resamples of the words."
         text += f" Intervals{_percent(settings.get('confidence'))} are from {resamples}"
     text += " Ceilings are the square root of the ratings' reliability, where the norms give deviations and raters."
+    if _holds(run, "ratings", "agreement"):
+        text += " Every data set of ratings was a study of its own, on the same readings of the words."
     return text + _transfer(run) + _groups(run, settings)
 
 

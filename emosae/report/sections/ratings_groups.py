@@ -96,6 +96,12 @@ def _figure(run: Run, rows: list[dict[str, Any]], language: str, name: str, canv
             f"alike: the hollow mark{f', from {simulations},' if simulations else ''} is that null. A group stands "
             f"apart where the {interval_name(run, 'ratings', 'simulated ratings')} leaves the hollow mark out. The raw "
             "residual is the baseline without the autoencoder."
+            + (
+                ""
+                if any(role(row["predictor"]) == "features" for row in rows)
+                else " All features together are left out here: the regression is fitted again in every simulation, "
+                "which more than 1,024 columns make too slow."
+            )
         ),
         alt="; ".join(
             f"{label}: "
@@ -133,6 +139,7 @@ def _reading(rows: list[dict[str, Any]]) -> list[Block]:
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:
+    several = len({row["language"] for row in rows}) > 1
     cells: list[list[str]] = []
     marked = []
     for row in rows:
@@ -142,7 +149,7 @@ def _table(rows: list[dict[str, Any]]) -> Table:
             [
                 minus(group_name(row["a"]), group_name(row["b"])),
                 row["target"],
-                language_name(row["language"]),
+                *([language_name(row["language"])] if several else []),
                 predictor_name(row["predictor"]),
                 *(f"{number(row.get(f'{what}_a'))}, {number(row.get(f'{what}_b'))}" for what in _BOTH),
                 number(row["difference"]),
@@ -158,7 +165,7 @@ def _table(rows: list[dict[str, Any]]) -> Table:
         columns=[
             Column("Groups", False),
             Column("Rating", False),
-            Column("Language", False),
+            *([Column("Language", False)] if several else []),
             Column("Predictor", False),
             Column("r"),
             Column("reliability"),

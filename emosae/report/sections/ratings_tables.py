@@ -8,6 +8,7 @@ from emosae.report.names import language_name, order_names, role
 from emosae.report.page import Block, Column, Listing, Paragraph, Table
 from emosae.report.sections.ratings_names import cells_of, main_predictor, predictor_name, score_of
 from emosae.report.source import Stage
+from emosae.report.tables import known
 from emosae.report.text import clean, concept_name, count, interval, number, p_value, shorten, words_of
 
 __all__ = ["comparison_table", "extreme_words", "score_table", "strongest_features"]
@@ -26,7 +27,9 @@ def score_table(scores: pl.DataFrame) -> list[Block]:
         "ceiling": "ceiling",
         "r_disattenuated": "r, dis\u00adattenuated",
     }
-    used = [name for name in optional if name in scores.columns]
+    scores = scores.with_columns(pl.selectors.float().fill_nan(None))
+    # a data set without deviations has no ceiling: a column of nothing is left out and said below
+    used = [name for name in optional if name in scores.columns and scores[name].is_not_null().any()]
     has_interval = {"r_low", "r_high"} <= set(scores.columns)
     order = order_names(scores["predictor"].to_list())
     rows: list[list[str]] = []
@@ -46,7 +49,8 @@ def score_table(scores: pl.DataFrame) -> list[Block]:
                 number(row.get("r")),
             ]
             cells += [interval(row["r_low"], row["r_high"])] if has_interval else []
-            rows.append(cells + [number(row.get(each)) for each in used])
+            say = number if row.get("note") else known  # why a number is missing stands in the note
+            rows.append(cells + [say(row.get(each)) for each in used])
     table = Table(
         caption="Held-out prediction of ratings, each predictor on the same words and folds",
         columns=[
@@ -61,16 +65,33 @@ def score_table(scores: pl.DataFrame) -> list[Block]:
         rows=rows,
         marked=frozenset(marked),
     )
+    blocks: list[Block] = [table, *_without_ceiling(scores)]
     notes = scores.filter(pl.col("note").is_not_null()) if "note" in scores.columns else scores.clear()
     if notes.is_empty():
-        return [table]
+        return blocks
     told = list(
         dict.fromkeys(
             f"{predictor_name(row['predictor'])}, {language_name(row['language'])}: {clean(row['note'])}"
             for row in notes.iter_rows(named=True)
         )
     )
-    return [table, Paragraph("Not computed:"), Listing([f"{text}." for text in told])]
+    return [*blocks, Paragraph("Not computed:"), Listing([f"{text}." for text in told])]
+
+
+def _without_ceiling(scores: pl.DataFrame) -> list[Block]:
+    """Say where no ceiling is known."""
+    fitted = scores.filter(pl.col("r").is_not_null())
+    if "ceiling" not in fitted.columns:
+        return []
+    lacking = [
+        f"{target} in {language_name(language)}"
+        for language, target in cells_of(fitted)
+        if fitted.filter(language=language, target=target)["ceiling"].is_null().all()
+    ]
+    if not lacking:
+        return []
+    text = f"No ceiling is known for {' and '.join(lacking)}: these ratings come without deviations and numbers of "
+    return [Paragraph(f"{text}raters, or their error is as large as their spread.", quiet=True)]
 
 
 def comparison_table(stage: Stage) -> list[Block]:
