@@ -77,15 +77,16 @@ def test_a_feature_that_says_a_language_too_is_passed_over() -> None:
 def test_random_features_push_as_much() -> None:
     rng = np.random.default_rng(0)
     decoder = rng.normal(size=(50, 8))
-    own = {name: FeatureSet(features=(1, 2, 3), targets=(1.0, 2.0, 0.5)) for name in ("joy", "fear")}
-    live = np.arange(10, 50)
+    own = {name: FeatureSet(features=(1, 2, 12), targets=(1.0, 2.0, 0.5)) for name in ("joy", "fear")}
+    live = np.arange(10, 14)
     found = random_like(own, decoder, live, seed=0)
     for name, other in found.items():
         assert len(set(other.features)) == 3
-        assert min(other.features) >= 10
+        assert set(other.features) == {10, 11, 13}
         norms = [np.linalg.norm(np.array(s.targets) @ decoder[list(s.features)]) for s in (own[name], other)]
         assert norms[0] == pytest.approx(norms[1])
-    assert found["joy"].features != found["fear"].features
+    many = random_like(own, decoder, np.arange(10, 50), seed=0)
+    assert many["joy"].features != many["fear"].features
 
 
 def test_doses_multiply() -> None:

@@ -73,10 +73,10 @@ class LogitLens:
         self._sae, self._n = sae, n
         self._head = self._norm = None
         if n and is_decoder(model) and sae.d_out == _width(model):
-            from emosae.steering.output_score import _final_norm
+            from emosae.steering.output_score import final_norm
 
             try:
-                self._norm = _final_norm(model)
+                self._norm = final_norm(model)
             except UserError as error:
                 log.warning("No logit lens: %s", error)
                 return

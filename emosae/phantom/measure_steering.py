@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.ndimage import uniform_filter1d
 
 from emosae.phantom import WEIGHTS
 from emosae.phantom.card import steered_well
@@ -28,10 +29,12 @@ from emosae.steering.scores import Flow, flow_of, fluency, harmonic_mean, mean_l
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-__all__ = ["choose_doses", "flow", "measure_steering", "summary"]
+__all__ = ["dose_scores", "flow", "measure_steering", "summary"]
 
 _LOG = logging.getLogger(__name__)
-DOSES = (1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0)
+DOSES = (1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 3.0)
+SHARED = (1.0, 0.5)
+"""How much of what all emotions share the sets that are offered keep."""
 
 
 def flow(
@@ -59,7 +62,7 @@ def _rates(classifier: EmotionClassifier, texts: dict[str, list[str]]) -> dict[s
     return {name: float(told[i, classifier.classes.index(name)]) for i, name in enumerate(texts)}
 
 
-def choose_doses(
+def dose_scores(
     model: LlamaForCausalLM,
     tokenizer: PreTrainedTokenizerFast,
     sae: SparseAutoencoder,
@@ -68,21 +71,26 @@ def choose_doses(
     n: int,
     doses: tuple[float, ...] = DOSES,
     seed: int = 0,
-) -> dict[str, float]:
-    """Choose each emotion's dose: the best harmonic mean of rate and fluency in its worse language."""
-    score = {name: dict.fromkeys(doses, 1.0) for name in sets}
-    for layout in LANGUAGES:
+) -> dict[str, np.ndarray]:
+    """Score each emotion at each dose: the harmonic mean of rate and fluency in its worse language.
+
+    A score is a mean with those of the doses beside it, so that a dose is chosen for what holds around it.
+    """
+    found = np.ones((len(LANGUAGES), len(sets), len(doses)))
+    for i, layout in enumerate(LANGUAGES):
         openings = neutral_openings(layout, n, "openings/choose", seed)
         plain = flow(model, tokenizer, openings, continuations(model, tokenizer, openings, seed=seed))
-        for dose in doses:
+        for k, dose in enumerate(doses):
             texts = steered(model, tokenizer, sae, sets, openings, dose, seed)
             rates = _rates(classifier, texts)
-            for name, own in texts.items():
-                found = harmonic_mean(rates[name], fluency(flow(model, tokenizer, openings, own), plain))
-                score[name][dose] = min(score[name][dose], found)
+            for j, (name, own) in enumerate(texts.items()):
+                found[i, j, k] = harmonic_mean(
+                    rates[name], fluency(flow(model, tokenizer, openings, own), plain)
+                )
             mean = float(np.mean(list(rates.values())))
             _LOG.info("%s dose %.2f rate %.3f", layout.value, dose, mean)
-    return {name: max(doses, key=lambda dose: own[dose]) for name, own in score.items()}
+    smooth = uniform_filter1d(found.min(0), 3, axis=1, mode="nearest")
+    return dict(zip(sets, smooth, strict=True))
 
 
 def _shuffled_count(told: np.ndarray, names: list[str], classes: list[str], seed: int) -> float:
@@ -99,7 +107,7 @@ def measure_steering(
     *,
     n_features: int = 8,
     per_emotion: int = 20,
-    n_choose: int = 20,
+    n_choose: int = 30,
     n: int = 20,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -114,13 +122,19 @@ def measure_steering(
         train = labelled("detect/train", layout, per_emotion, 10 * per_emotion, seed)
         values[layout] = from_the_turn(model, tokenizer, sae, train)
         labels[layout] = np.array([p.emotions[0] if p.emotions else "" for p in train])
-    sets = state_features(values, labels, names, decoder, n_features)
+    offered = [state_features(values, labels, names, decoder, n_features, shared) for shared in SHARED]
     live = np.flatnonzero(sum((x > 0).mean(0) for x in values.values()) > 0.01)
-    dose = choose_doses(model, tokenizer, sae, classifier, sets, n_choose, seed=seed)
-    sets = {name: own.times(dose[name]) for name, own in sets.items()}
+    scores = [dose_scores(model, tokenizer, sae, classifier, sets, n_choose, seed=seed) for sets in offered]
+    best = {
+        name: np.unravel_index(np.argmax([s[name] for s in scores]), (len(SHARED), len(DOSES)))
+        for name in names
+    }
+    dose = {name: DOSES[k] for name, (_, k) in best.items()}
+    sets = {name: offered[i][name].times(DOSES[k]) for name, (i, k) in best.items()}
     random = random_like(sets, decoder, live, seed)
     figures: dict[str, Any] = {
         "sae": sae_name, "n_features": n_features, "n_openings": n, "dose": dose,
+        "shared": {name: SHARED[i] for name, (i, _) in best.items()},
         "sets": {name: asdict(own) for name, own in sets.items()},
     }  # fmt: skip
     for layout in LANGUAGES:

@@ -59,10 +59,10 @@ class StateRound(Round):
     split: str = "turned"
     n_passages: int = 39_000
     doses: tuple[float, float] = (0.8, 3.0)
-    noise: float = 0.5
-    blur: float = 0.3
+    noise: float = 0.35
+    blur: float = 0.2
     readout: float = 0.5
-    alike: float = 0.3
+    alike: float = 0.25
     width: float = 0.7
     per_emotion: int = 6
     every: int = 40

@@ -67,6 +67,7 @@ def state_features(
     names: list[str],
     decoder: np.ndarray,
     n_features: int,
+    shared: float = 1.0,
 ) -> dict[str, FeatureSet]:
     """Choose for each emotion the features that together come nearest to its state, and their targets.
 
@@ -82,6 +83,8 @@ def state_features(
         names: The emotions.
         decoder: `W_dec` of the SAE, [d_sae, d_in].
         n_features: Largest size of a set.
+        shared: How much of the mean of all emotions' states a state keeps: less of it leaves more of the set to what
+            is an emotion's own.
 
     Returns:
         Emotion -> set.
@@ -91,9 +94,9 @@ def state_features(
     between = mean[first, ""] - mean[second, ""]
     between /= np.linalg.norm(between)
     stretch = np.eye(len(between)) + (_LANGUAGE - 1) * np.outer(between, between)
+    states = np.mean([[mean[y, name] - mean[y, ""] for name in names] for y in values], axis=0)
     sets = {}
-    for name in names:
-        state = np.mean([mean[y, name] - mean[y, ""] for y in values], axis=0)
+    for name, state in zip(names, states - (1 - shared) * states.mean(0), strict=True):
         taken, weights = pursue(decoder @ stretch, state @ stretch, n_features)
         sets[name] = FeatureSet(features=tuple(taken), targets=tuple(weights.tolist()))
     return sets
@@ -102,11 +105,11 @@ def state_features(
 def random_like(
     sets: dict[str, FeatureSet], decoder: np.ndarray, live: np.ndarray, seed: int
 ) -> dict[str, FeatureSet]:
-    """Random features out of `live` for each set, as many and with the same push."""
+    """Random features out of `live` that are not the set's own for each set, as many and with the same push."""
     rng = np.random.default_rng(seed)
     result = {}
     for name, own in sets.items():
-        features = rng.choice(live, size=len(own.features), replace=False)
+        features = rng.choice(np.setdiff1d(live, own.features), size=len(own.features), replace=False)
         targets = np.asarray(own.targets)
         want = np.linalg.norm(targets @ decoder[list(own.features)])
         have = np.linalg.norm(targets @ decoder[features])

@@ -84,8 +84,8 @@ SHIPPED = Recipe(
                 cooldown=1.0,
             ),
             StateRound(
-                lessons=(Lesson(split="states/plain", n_passages=80_000),),
-                n_passages=97_000,
+                lessons=(Lesson(split="states/plain", n_passages=107_000),),
+                n_passages=130_000,
                 muon_rate=0.004,
                 adam_rate=2.6e-3,
                 cooldown=1.0,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from emosae.saes import SparseAutoencoder
 
-__all__ = ["FACTOR", "MIN_SCORE", "PROMPT", "TOP_TOKENS", "lens_tokens", "output_scores"]
+__all__ = ["FACTOR", "MIN_SCORE", "PROMPT", "TOP_TOKENS", "final_norm", "lens_tokens", "output_scores"]
 
 PROMPT = "From my experience,"
 """The neutral prompt."""
@@ -119,7 +119,7 @@ def lens_tokens(
 
     Source: nostalgebraist (2020), interpreting GPT: the logit lens.
     """
-    head, norm = model.get_output_embeddings(), _final_norm(model)
+    head, norm = model.get_output_embeddings(), final_norm(model)
     rows = sae.rows([int(feature) for feature in features]).W_dec
     parameter = next(norm.parameters(), head.weight)
     chosen = []
@@ -129,7 +129,12 @@ def lens_tokens(
     return torch.cat(chosen)
 
 
-def _final_norm(model: Any) -> nn.Module:
+def final_norm(model: Any) -> nn.Module:
+    """Find the norm before a language model's unembedding.
+
+    Raises:
+        UserError: It has none under a name that is known.
+    """
     base = text_model(model)
     for owner in (base, getattr(base, "decoder", None)):
         for name in _FINAL_NORMS:
