@@ -46,9 +46,7 @@ def recovery_section(run: Run, stages: Mapping[str, Stage], anchor: str) -> Sect
         for name in ("features", "select", "geometry", "ratings")
     }
     found = recovery(tables["select"], tables["geometry"], tables["ratings"])
-    between = language_recovery(
-        tables["features"], tables["select"], tables["geometry"], tables["ratings"]
-    )
+    between = language_recovery(tables["features"], tables["select"], tables["geometry"], tables["ratings"])
     if found.is_empty():
         return None
     met = int(found["met"].sum())
