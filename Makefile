@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 PHANTOM ?= $(CURDIR)/outputs/phantom
 export EMOSAE_DATA ?= $(wildcard $(abspath ../shared))
 
-.PHONY: demo test test-slow check format bench phantom clean
+.PHONY: demo test test-slow check format bench phantom phantom-figures clean
 
 demo: .venv/run.stamp  ## the embedded phantom through every stage, to a report
 	$(BIN)/emosae run preset=phantom
@@ -28,11 +28,12 @@ format: .venv/dev.stamp
 	$(BIN)/ruff format .
 
 bench: .venv/dev.stamp  ## the speed claims, measured anew into benchmarks/results/
-	$(BIN)/python benchmarks/extraction.py
-	$(BIN)/python benchmarks/ratings.py
+	for each in extraction ratings geometry steering start decode browse; do $(BIN)/python benchmarks/$$each.py || exit 1; done
 
 phantom: .venv/dev.stamp  ## the embedded phantom again, from nothing and one seed: about 80 minutes on two cores
 	$(BIN)/python -m emosae.phantom.train --out $(PHANTOM)
+
+phantom-figures: .venv/dev.stamp  ## what such a phantom measures, and its model card: about 45 minutes more
 	$(BIN)/emosae run preset=phantom model.name=$(PHANTOM)/model "sae.path=[$(PHANTOM)/sae_layer_1_jumprelu,$(PHANTOM)/sae_layer_2_jumprelu]" output=$(PHANTOM)
 	$(BIN)/python -m emosae.phantom.measure --weights $(PHANTOM) --run "$$(ls -d $(PHANTOM)/run/* | tail -n 1)" --out $(PHANTOM)/figures.json
 	$(BIN)/python -m emosae.phantom.measure_steering --weights $(PHANTOM) --out $(PHANTOM)/steering.json

@@ -14,7 +14,7 @@ from emosae.phantom.truth import emotion_truth, planted_distance, word_truth
 NAMES = emotion_truth()["emotion"].to_list()
 
 
-def geometry(order: np.ndarray) -> dict[str, pl.DataFrame]:
+def geometry(order: np.ndarray, control_p: float = 0.6) -> dict[str, pl.DataFrame]:
     """Tables of spaces that are the planted one, with the emotions' places taken by others in `order`."""
     moved = dict(zip(NAMES, [NAMES[i] for i in order], strict=True))
     pairs = {
@@ -37,7 +37,9 @@ def geometry(order: np.ndarray) -> dict[str, pl.DataFrame]:
                 }
                 for b in NAMES[i + 1 :]
             ]  # fmt: skip
-    return {"rdms": pl.DataFrame(rdms), "coordinates": pl.DataFrame(places)}
+    spaces = ["features_en", "features_zh", "residual_en"]
+    control = pl.DataFrame({"space": spaces, "p": [control_p, 0.4, 0.001]})
+    return {"rdms": pl.DataFrame(rdms), "coordinates": pl.DataFrame(places), "control": control}
 
 
 def ratings(noise: float, seed: int = 0, p: float = 1e-4) -> dict[str, pl.DataFrame]:
@@ -103,3 +105,11 @@ def test_noise_and_a_large_p_reach_no_goal() -> None:
     assert table.height == 3
     assert not table["met"].any()
     assert recovery({}, {}, {}).is_empty()
+
+
+def test_control_concepts_that_lie_along_valence_are_told() -> None:
+    table = recovery({}, geometry(np.arange(27), control_p=0.01), {})
+    own = table.filter(pl.col("question") == "valence among concepts without feeling")
+    assert own["language"].to_list() == ["en", "zh"]
+    assert own["found"].to_list() == [0.01, 0.4]
+    assert own["met"].to_list() == [False, True]

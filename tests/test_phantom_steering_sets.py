@@ -8,7 +8,7 @@ import torch
 
 from emosae.phantom import WEIGHTS
 from emosae.phantom.corpus import passages
-from emosae.phantom.measure_steering import flow
+from emosae.phantom.measure_steering import flow, lasting
 from emosae.phantom.passage import Kind, Layout, Role
 from emosae.phantom.steering_sets import (
     FeatureSet,
@@ -135,3 +135,13 @@ def test_flow_of_grammatical_text_is_likelier_than_that_of_shuffled_words(phanto
         len(phantom[1](f"{o} {t}")["input_ids"]) - len(phantom[1](o)["input_ids"])
         for o, t in zip(openings, texts, strict=True)
     )
+
+
+def test_a_dose_is_chosen_for_what_holds_around_it_in_both_languages() -> None:
+    rate = np.array([[[0.7, 0.9, 0.9, 0.9, 1.0, 1.0]], [[0.8, 0.8, 1.0, 1.0, 1.0, 1.0]]])
+    fluent = np.ones_like(rate)
+    fluent[0, 0, 5] = 0.5
+    (scores,) = lasting(rate, fluent)
+    assert scores.argmax() == 2  # the fourth dose: after it, English is about to break
+    harmonic = [2 * r * f / (r + f) for r, f in [(2.5 / 3, 1), (0.9, 1), (2.8 / 3, 1), (2.9 / 3, 0.5)]]
+    assert scores == pytest.approx(harmonic)

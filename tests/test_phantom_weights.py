@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from emosae.phantom import WEIGHTS
-from emosae.phantom.card import detected, write_card
+from emosae.phantom.card import detected, steered_well, write_card
 from emosae.phantom.classifier import train_classifier
 from emosae.phantom.measure_features import Passages, detection, labelled, pooled
 from emosae.phantom.measure_text import continuations, neutral_openings, perplexity
@@ -102,6 +102,44 @@ def test_card_is_written_from_the_figures(tmp_path: Path) -> None:
     for sae in SAES:
         n, median = detected(figures, "zh", sae)
         assert f"{n} of 27 (median {median:.3f})" in card
+
+
+def test_stored_figures_reach_what_the_phantom_was_built_for() -> None:
+    figures, steering = (
+        json.loads((WEIGHTS / f"{name}.json").read_text(encoding="utf-8")) for name in ("figures", "steering")
+    )
+    assert figures["perplexity"]["ratio"] <= 1.25
+    assert min(figures["neutrality"].values()) >= 0.8
+    for language in ("en", "zh"):
+        for sae in SAES:
+            own = figures["detection"][language][sae]
+            for key in ("auroc", "auroc_silent"):
+                n, _ = detected(figures, language, sae, key)
+                assert n >= 25 > own["shuffled"]["n_at_0.9"]
+        steered_to = steering[language]
+        assert np.mean([rate >= 0.8 for rate in steered_to["rate"].values()]) >= 24 / 27
+        assert steered_to["shuffled_n_at_0.8"] < 24
+        assert np.mean(list(steered_to["random_rate"].values())) <= 0.1
+        assert max(map(len, (own["features"] for own in steering["sets"].values()))) <= 8
+        space = figures["geometry"][steering["sae"]]
+        assert space[f"planted_{language}"] >= 0.7
+        assert space[f"axis1_valence_{language}"] >= 0.9
+        assert space[f"axis23_arousal_{language}"] >= 0.7
+        assert space["en_zh"] >= 0.7
+        assert all(
+            space[name] > chance
+            for key, chance in space.items()
+            if (name := key.removeprefix("chance_")) != key
+        )
+    assert len(steered_well(steering)) >= 24
+    site = str(SparseAutoencoder.load_from_disk(WEIGHTS / steering["sae"]).site)
+    reached = {
+        (row["question"], row["language"]): row["met"]
+        for row in figures["recovery"][site]
+        if row["stage"] in ("select", "ratings") or "without feeling" in row["question"]
+    }
+    assert len(reached) == 10
+    assert all(reached.values()), reached
 
 
 @pytest.mark.parametrize("name", SAES)

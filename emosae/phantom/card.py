@@ -96,6 +96,29 @@ def _feature_rows(figures: dict[str, Any]) -> list[str]:
     return rows
 
 
+_GEOMETRY = {
+    "planted": ("emotion space against planted distance, rho", "at least .7"),
+    "axis1_valence": ("axis 1 against planted valence, size of r", "at least .9"),
+    "axis23_arousal": ("axis 2 or 3 against planted arousal, size of r", "at least .7"),
+}
+
+
+def _geometry_rows(figures: dict[str, Any]) -> list[str]:
+    rows = []
+    for space in figures["detection"]["en"]:
+        own = figures["geometry"][space]
+        for key, (what, goal) in _GEOMETRY.items():
+            cells = [_beside_chance(own, f"{key}_{language}") for language in _LANGUAGES]
+            rows.append(_row(f"`{space}`: {what}", *cells, goal))
+        both = _beside_chance(own, "en_zh")
+        rows.append(_row(f"`{space}`: English against Chinese space, rho", both, "", "at least .7"))
+    return rows
+
+
+def _beside_chance(figures: dict[str, float], name: str) -> str:
+    return f"{figures[name]:.3f} (by chance {figures[f'chance_{name}']:.2f})"
+
+
 def _recovery_rows(recovery: dict[str, list[dict[str, Any]]]) -> list[str]:
     rows = []
     for site, found in recovery.items():
@@ -190,7 +213,7 @@ def card(training: dict[str, Any], figures: dict[str, Any], steering: dict[str, 
         torch=training["torch"],
         explained=", ".join(f"`{n}` {s['explained_variance']:.2f}" for n, s in training["saes"].items()),
         text_rows="\n".join(_text_rows(figures)),
-        feature_rows="\n".join(_feature_rows(figures)),
+        feature_rows="\n".join([*_feature_rows(figures), *_geometry_rows(figures)]),
         recovery_rows="\n".join(_recovery_rows(figures["recovery"])),
         steering_sae=steering["sae"],
         steering_features=steering["n_features"],

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from scipy.spatial.distance import pdist
+from scipy.spatial.distance import pdist, squareform
 from scipy.stats import rankdata, spearmanr
 from sklearn.decomposition import PCA
 from sklearn.linear_model import RidgeCV
@@ -17,6 +18,7 @@ from sklearn.preprocessing import StandardScaler
 
 from emosae.phantom.corpus import passages
 from emosae.phantom.passage import Kind, Layout, Passage
+from emosae.phantom.recovery import chance_of
 from emosae.phantom.sae_training import SAEWeights
 from emosae.phantom.truth import emotion_truth, planted_distance
 
@@ -196,23 +198,33 @@ def valence_spread(emotions: np.ndarray, control: np.ndarray) -> float:
     return float(model.fit(emotions, valence).predict(control).std() / own.std())
 
 
-def geometry(matrices: dict[str, np.ndarray], names: list[str]) -> dict[str, float]:
-    """Compare emotion spaces, language -> [27, n_features], with what was planted and with each other."""
+def geometry(matrices: dict[str, np.ndarray], names: list[str], seed: int = 0) -> dict[str, float]:
+    """Compare emotion spaces, language -> [27, n_features], with what was planted and with each other.
+
+    Beside each figure stands `chance_...`, its 95th percentile over shuffles of the emotions.
+    """
     truth = emotion_truth()
     assert names == truth["emotion"].to_list()
-    planted = planted_distance()["distance"].to_numpy()
-    valence, arousal = truth["valence"].to_numpy(), truth["arousal"].to_numpy()
+    planted = squareform(planted_distance()["distance"].to_numpy())
+    upper, rng = np.triu_indices(len(names), 1), np.random.default_rng(seed)
     figures: dict[str, float] = {}
-    rdms = {}
+
+    def tell(name: str, score: Callable[[np.ndarray], float]) -> None:
+        figures[name] = score(np.arange(len(names)))
+        figures[f"chance_{name}"] = chance_of(score, len(names), rng)
+
+    def alike(one: np.ndarray, other: np.ndarray) -> Callable[[np.ndarray], float]:
+        return lambda order: float(spearmanr(one, other[np.ix_(order, order)][upper]).statistic)
+
+    def along(axes: np.ndarray, values: np.ndarray) -> Callable[[np.ndarray], float]:
+        return lambda order: float(max(abs(np.corrcoef(axis, values[order])[0, 1]) for axis in axes))
+
+    rdms = {language: pdist(matrix, "correlation") for language, matrix in matrices.items()}
     for language, matrix in matrices.items():
-        rdms[language] = pdist(matrix, "correlation")
-        figures[f"planted_{language}"] = float(spearmanr(rdms[language], planted).statistic)
         z = matrix - matrix.mean(0)
-        z = z / np.linalg.norm(z, axis=1, keepdims=True)
-        axes = PCA(3).fit_transform(z)
-        figures[f"axis1_valence_{language}"] = float(abs(np.corrcoef(axes[:, 0], valence)[0, 1]))
-        figures[f"axis23_arousal_{language}"] = float(
-            max(abs(np.corrcoef(axes[:, i], arousal)[0, 1]) for i in (1, 2))
-        )
-    figures["en_zh"] = float(spearmanr(rdms["en"], rdms["zh"]).statistic)
+        axes = PCA(3).fit_transform(z / np.linalg.norm(z, axis=1, keepdims=True)).T
+        tell(f"planted_{language}", alike(rdms[language], planted))
+        tell(f"axis1_valence_{language}", along(axes[:1], truth["valence"].to_numpy()))
+        tell(f"axis23_arousal_{language}", along(axes[1:], truth["arousal"].to_numpy()))
+    tell("en_zh", alike(rdms["en"], squareform(rdms["zh"])))
     return figures

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.ndimage import uniform_filter1d
 
 from emosae.phantom import WEIGHTS
 from emosae.phantom.card import steered_well
@@ -27,13 +26,15 @@ from emosae.saes import SparseAutoencoder
 from emosae.steering.scores import Flow, flow_of, fluency, harmonic_mean, mean_losses
 
 if TYPE_CHECKING:
+    from jaxtyping import Float
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-__all__ = ["dose_scores", "flow", "measure_steering", "summary"]
+__all__ = ["dose_scores", "flow", "lasting", "measure_steering", "summary"]
 
 _LOG = logging.getLogger(__name__)
-DOSES = (1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 3.0)
-SHARED = (1.0, 0.5)
+DOSES = (1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 2.75)
+"""The first and the last are not offered: they show what holds beside those that are."""
+SHARED = (1.0, 0.75, 0.5)
 """How much of what all emotions share the sets that are offered keep."""
 
 
@@ -72,25 +73,36 @@ def dose_scores(
     doses: tuple[float, ...] = DOSES,
     seed: int = 0,
 ) -> dict[str, np.ndarray]:
-    """Score each emotion at each dose: the harmonic mean of rate and fluency in its worse language.
-
-    A score is a mean with those of the doses beside it, so that a dose is chosen for what holds around it.
-    """
-    found = np.ones((len(LANGUAGES), len(sets), len(doses)))
+    """Score each emotion at each dose but the first and last, [n_doses - 2]: `lasting` of rates and fluency."""
+    rate = np.ones((len(LANGUAGES), len(sets), len(doses)))
+    fluent = np.ones_like(rate)
     for i, layout in enumerate(LANGUAGES):
         openings = neutral_openings(layout, n, "openings/choose", seed)
         plain = flow(model, tokenizer, openings, continuations(model, tokenizer, openings, seed=seed))
         for k, dose in enumerate(doses):
             texts = steered(model, tokenizer, sae, sets, openings, dose, seed)
             rates = _rates(classifier, texts)
-            for j, (name, own) in enumerate(texts.items()):
-                found[i, j, k] = harmonic_mean(
-                    rates[name], fluency(flow(model, tokenizer, openings, own), plain)
-                )
-            mean = float(np.mean(list(rates.values())))
-            _LOG.info("%s dose %.2f rate %.3f", layout.value, dose, mean)
-    smooth = uniform_filter1d(found.min(0), 3, axis=1, mode="nearest")
-    return dict(zip(sets, smooth, strict=True))
+            rate[i, :, k] = list(rates.values())
+            fluent[i, :, k] = [
+                fluency(flow(model, tokenizer, openings, own), plain) for own in texts.values()
+            ]
+            _LOG.info("%s dose %.2f rate %.3f", layout.value, dose, rate[i, :, k].mean())
+    return dict(zip(sets, lasting(rate, fluent), strict=True))
+
+
+def lasting(
+    rate: Float[np.ndarray, "languages emotions doses"], fluent: Float[np.ndarray, "languages emotions doses"]
+) -> Float[np.ndarray, "emotions offered"]:
+    """Score doses by what holds around them: text breaks off sharply where a dose is too large.
+
+    A dose's score is the harmonic mean of the mean rate of itself and its two neighbours and the least fluency of the
+    three, each in the language where it is worse. The first and last dose have no score.
+    """
+    mean, least = (
+        reduce(np.lib.stride_tricks.sliding_window_view(part, 3, axis=-1), axis=-1).min(0)
+        for part, reduce in ((rate, np.mean), (fluent, np.min))
+    )
+    return np.vectorize(harmonic_mean)(mean, least)
 
 
 def _shuffled_count(told: np.ndarray, names: list[str], classes: list[str], seed: int) -> float:
@@ -107,8 +119,8 @@ def measure_steering(
     *,
     n_features: int = 8,
     per_emotion: int = 20,
-    n_choose: int = 30,
-    n: int = 20,
+    n_choose: int = 40,
+    n: int = 50,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Choose features and dose on some passages and openings, report on others."""
@@ -125,12 +137,13 @@ def measure_steering(
     offered = [state_features(values, labels, names, decoder, n_features, shared) for shared in SHARED]
     live = np.flatnonzero(sum((x > 0).mean(0) for x in values.values()) > 0.01)
     scores = [dose_scores(model, tokenizer, sae, classifier, sets, n_choose, seed=seed) for sets in offered]
+    offered_doses = DOSES[1:-1]
     best = {
-        name: np.unravel_index(np.argmax([s[name] for s in scores]), (len(SHARED), len(DOSES)))
+        name: np.unravel_index(np.argmax([s[name] for s in scores]), (len(SHARED), len(offered_doses)))
         for name in names
     }
-    dose = {name: DOSES[k] for name, (_, k) in best.items()}
-    sets = {name: offered[i][name].times(DOSES[k]) for name, (i, k) in best.items()}
+    dose = {name: offered_doses[k] for name, (_, k) in best.items()}
+    sets = {name: offered[i][name].times(offered_doses[k]) for name, (i, k) in best.items()}
     random = random_like(sets, decoder, live, seed)
     figures: dict[str, Any] = {
         "sae": sae_name, "n_features": n_features, "n_openings": n, "dose": dose,
@@ -191,7 +204,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--weights", type=Path, default=WEIGHTS)
     parser.add_argument("--sae", default="sae_layer_1_jumprelu")
     parser.add_argument("--features", type=int, default=8)
-    parser.add_argument("--openings", type=int, default=20)
+    parser.add_argument("--openings", type=int, default=50)
     parser.add_argument("--out", type=Path, default=None)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)

@@ -22,11 +22,13 @@ GOALS = {
     "English against Chinese": 0.7,
     "axis 1 against valence": 0.9,
     "axis 2 or 3 against arousal": 0.7,
+    "valence among concepts without feeling": 0.05,
     "valence of words": 0.85,
     "arousal of words": 0.7,
     "emotion space over matched control, valence": 0.0,
 }
-"""What a phantom that shows every emotion should reach; the last one is a difference with p < .01."""
+"""What a phantom that shows every emotion should reach. For concepts without feeling it is the least p that says that
+their differences do not lie along the emotions' valence; the last one is a difference with p < .01."""
 
 COLUMNS = {
     "stage": pl.String,
@@ -38,7 +40,7 @@ COLUMNS = {
     "p": pl.Float64,
     "met": pl.Boolean,
 }
-"""`found` is a count, a correlation or a share of what can be reached, as the question says; `chance` is the 95th
+"""`found` is a count, a correlation, a share of what can be reached or a p, as the question says; `chance` is the 95th
 percentile over shuffles of the planted labels, `p` a test's where there is one."""
 
 _Tables = Mapping[str, pl.DataFrame]
@@ -61,6 +63,8 @@ def recovery(select: _Tables, geometry: _Tables, ratings: _Tables, seed: int = 0
         rows += _selection(select["summary"])
     if "rdms" in geometry:
         rows += _geometry(geometry["rdms"], geometry["coordinates"], np.random.default_rng(seed))
+    if "control" in geometry:
+        rows += _control(geometry["control"])
     if "predictions" in ratings:
         rows += _ratings(ratings["predictions"], ratings["comparisons"], np.random.default_rng(seed))
     return pl.DataFrame(rows, schema=COLUMNS)
@@ -152,6 +156,17 @@ def _geometry(
         chance = chance_of(alike, len(names), rng)
         rows.append(_row("geometry", "English against Chinese", "en, zh", found, chance=chance))
     return rows
+
+
+def _control(control: pl.DataFrame) -> list[dict[str, object]]:
+    own = control.filter(pl.col("space").str.starts_with("features") & pl.col("p").is_not_null())
+    return [
+        _row(
+            "geometry", "valence among concepts without feeling",
+            row["space"].removeprefix("features").strip("_"), row["p"],
+        )
+        for row in own.iter_rows(named=True)
+    ]  # fmt: skip
 
 
 def _ratings(

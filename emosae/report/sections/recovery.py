@@ -21,6 +21,8 @@ _QUESTIONS = {
     "English against Chinese": "English against Chinese emotion space, Spearman's rho",
     "axis 1 against valence": "axis 1 against planted valence, size of r",
     "axis 2 or 3 against arousal": "axis 2 or 3 against planted arousal, size of r",
+    "valence among concepts without feeling": "concepts without feeling: p of the share of their differences that lies "
+    "along the emotions' valence (small would mean that they show it)",
     "valence of words": "valence of held-out words, r as a share of the planted values' own r",
     "arousal of words": "arousal of held-out words, r as a share of the planted values' own r",
     "features of both languages": "features selected in both languages, number",
