@@ -25,13 +25,13 @@ from emosae.saes import SparseAutoencoder
 SAES = [sae.folder for sae in SHIPPED.saes]
 MEGABYTE = 1_000_000
 STORED = {
-    "loss": 1.2859,
-    "ratio": 1.1153,
+    "loss": 1.2797,
+    "ratio": 1.1084,
     "sae_layer_1_jumprelu": 1.0,
     "sae_layer_2_jumprelu": 1.0,
     "sae_layer_2_topk": 1.0,
-    "steered_en": 0.389,
-    "steered_zh": 0.528,
+    "steered_en": 0.722,
+    "steered_zh": 0.75,
 }
 """What the shipped weights measured, on the small samples of these tests; change them with the weights."""
 
