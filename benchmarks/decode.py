@@ -209,6 +209,10 @@ def measure(
     left_out: dict[str, str] = {}
     if reason := does_not_fit(n * decoder.n_features * W.dtype.itemsize, options.device):
         left_out["dense"] = reason
+    if W.device.type == "cpu" and W.numel() >= 2**31:
+        left_out["sparse.mm"] = (
+            "torch.sparse.mm ends the process on a CPU where a matrix has 2**31 numbers or more"
+        )
     once: set[str] = set()
     for turn in range(-1, options.rounds):  # the round before the first warms up, and is not counted
         indices, values = random_slots(decoder, n, k, W.dtype, options.device, seed=turn + 1)

@@ -183,7 +183,9 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true", help="small sizes")
     parser.add_argument("--cores", type=int, default=2, help="cores to use, where the system can bind them")
-    parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parent / "results" / "ratings.json")
+    parser.add_argument(
+        "--out", type=Path, default=Path(__file__).resolve().parent / "results" / "ratings.json"
+    )
     parser.add_argument("--case", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.case:

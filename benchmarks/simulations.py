@@ -11,7 +11,8 @@ p at most .05, or of intervals that hold the truth, with its bounds:
 
 * `p`: uniform where there is nothing: Kolmogorov-Smirnov p above .001 and a rate at .05 within three standard errors;
 * `test`: at most .05 and three standard errors: a test that may be conservative, as exact ones of few values are;
-* `interval`: .93 to .97 of the intervals hold the truth; `wide`: at least .93, where the text says that they are wide.
+* `interval`: .93 to .97 of the intervals hold the truth; `wide`: at least .93, where the text says that they are wide;
+  `rough`: at least .87, where the text says that they are only rough.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "simulations.json"
 TRIALS = 1_000
 BATCH = 20
+COVERAGE = {"interval": (0.93, 0.97), "wide": (0.93, 1.0), "rough": (0.87, 1.0)}
 
 
 def code_tag(simulation: Simulation) -> str:
@@ -55,8 +57,18 @@ def code_tag(simulation: Simulation) -> str:
             body = getattr(node, "body", None)
             if isinstance(body, list):
                 node.body = [each for each in body if not _is_text(each)] or [ast.Pass()]  # type: ignore[attr-defined]
-        digest.update(ast.unparse(tree).encode())
+        digest.update(_form(tree).encode())
     return digest.hexdigest()[:16]
+
+
+def _form(node: object) -> str:
+    """Write a syntax tree out, alike in every Python: `ast.unparse` and `ast.dump` differ between versions."""
+    if isinstance(node, ast.AST):
+        known = [(name, value) for name, value in ast.iter_fields(node) if value is not None and value != []]
+        return f"({type(node).__name__} {' '.join(f'{name}={_form(value)}' for name, value in known)})"
+    if isinstance(node, list):
+        return f"[{' '.join(map(_form, node))}]"
+    return repr(node)
 
 
 def _is_text(node: ast.stmt) -> bool:
@@ -77,9 +89,8 @@ def judge(name: str, values: np.ndarray) -> dict[str, Any]:
     """Sum up the trials of a simulation, and say whether they are within its bounds."""
     simulation, n = SIMULATIONS[name], len(values)
     error = float(np.sqrt(0.05 * 0.95 / n))
-    if simulation.kind in {"interval", "wide"}:
-        covered = float(values.mean())
-        bounds = [0.93, 0.97 if simulation.kind == "interval" else 1.0]
+    if simulation.kind in COVERAGE:
+        covered, bounds = float(values.mean()), list(COVERAGE[simulation.kind])
         return {"coverage": round(covered, 4), "bounds": bounds, "within": bounds[0] <= covered <= bounds[1]}
     rate = float((values <= 0.05).mean())
     low = 0.05 - 3 * error if simulation.kind == "p" else 0.0

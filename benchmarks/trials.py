@@ -26,8 +26,17 @@ from emosae.geometry.procrustes import procrustes_test
 from emosae.geometry.raters import rater_spread
 from emosae.geometry.valence import beyond_valence
 from emosae.ratings.comparison import paired_bootstrap
-from emosae.ratings.scores import bootstrap_pearson, pearson
-from emosae.selection.exact import benjamini_hochberg, hypergeometric_tail
+from emosae.ratings.inner import inner_folds
+from emosae.ratings.nested import nested_ridge
+from emosae.ratings.ridge import penalty_grid
+from emosae.ratings.scores import (
+    bootstrap_pearson,
+    overlap_factor,
+    pearson,
+    pearson_interval,
+    within_folds,
+)
+from emosae.selection.exact import benjamini_hochberg, hypergeometric_tail, round_weights, weighted_tail
 
 TESTS = Path(__file__).resolve().parent.parent / "tests"
 SEED = 0
@@ -40,7 +49,7 @@ class Simulation:
     """One kind of simulated study.
 
     Attributes:
-        kind: p, test, interval or wide: what a trial returns (p, or 1 where the interval holds the truth) and
+        kind: p, test, interval, wide or rough: what a trial returns (p, or 1 where the interval holds the truth) and
             what must be true of it.
         trial: Draws a study and returns its number.
         rests_on: Modules whose code the result belongs to.
@@ -191,17 +200,40 @@ def one_truth(rng: np.random.Generator) -> float:
     return float(permutation_p(own_spread, null, exact=False))
 
 
-def exact_test(rng: np.random.Generator, *, all_features: bool) -> float:
-    """Features that fire on words at random: one of them, or the least adjusted p of all."""
-    n_words, n_positive, n_features = 120, 15, 400
-    fires = rng.random((n_words, n_features)) < rng.uniform(0.02, 0.4, n_features)
-    p = hypergeometric_tail(
-        fires[:n_positive].sum(axis=0),
-        fires.sum(axis=0),
-        n_positive=n_positive,
-        n_negative=n_words - n_positive,
-    )
-    return float(benjamini_hochberg(p, n_features).min() if all_features else p[0])
+def firing(rng: np.random.Generator, n_features: int) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
+    """Features that fire on words at random: on how many of 15 members, and on how many of 120 words."""
+    fires = rng.random((120, n_features)) < rng.uniform(0.02, 0.4, n_features)
+    return fires[:15].sum(axis=0), fires.sum(axis=0), {"n_positive": 15, "n_negative": 105}
+
+
+def spread_p(p: np.ndarray, next_p: np.ndarray, rng: np.random.Generator) -> float:
+    """Spread the p of a test of few values over its step, which makes it uniform if and only if it is exact."""
+    return float((p - rng.random() * (p - next_p))[0])
+
+
+def exact_test(rng: np.random.Generator, *, spread: bool) -> float:
+    """A feature that fires on words at random, as it is, or spread over the steps of its p."""
+    support, active, sizes = firing(rng, 1)
+    p = hypergeometric_tail(support, active, **sizes)
+    if not spread:
+        return float(p[0])
+    more = hypergeometric_tail(np.minimum(support + 1, 15), active, **sizes)
+    return spread_p(p, np.where(support < 15, more, 0.0), rng)
+
+
+def exact_test_adjusted(rng: np.random.Generator) -> float:
+    """The least adjusted p of many such features."""
+    support, active, sizes = firing(rng, 400)
+    return float(benjamini_hochberg(hypergeometric_tail(support, active, **sizes), 400).min())
+
+
+def weighted_test(rng: np.random.Generator) -> float:
+    """A feature that fires at random, members of unlike weight, spread over the steps of its p."""
+    weights = round_weights(rng.uniform(0.2, 1.0, 15))
+    fires = rng.random(120) < rng.uniform(0.02, 0.4)
+    active, found = np.array([fires.sum()]), np.array([weights[fires[:15]].sum()])
+    p, more = (weighted_tail(weights, found + step, active, n_negative=105) for step in (0, 1))
+    return spread_p(p, more, rng)
 
 
 def rated(rng: np.random.Generator, n: int, truth: float, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -217,6 +249,22 @@ def r_interval(rng: np.random.Generator) -> float:
     drawn = bootstrap_pearson(ratings, predicted, n_resamples=600, seed=int(rng.integers(1 << 30)))
     low, high = np.quantile(drawn, [0.025, 0.975])
     return float(low <= 0.6 <= high)
+
+
+def cross_validated(rng: np.random.Generator, *, truth: float) -> float:
+    """Whether the interval of a cross-validated r holds the mean r that its ten models have with any new words."""
+    n, k = 300, 60
+    x, weights = rng.standard_normal((n, k)), np.full(k, k**-0.5)
+    ratings = truth * x @ weights + np.sqrt(1 - truth**2) * rng.standard_normal(n)
+    outer = rng.permutation(n) % 10
+    inner = inner_folds(np.arange(n), outer, 5, 0)
+    fit = nested_ridge(x, ratings, outer, inner, penalty_grid(1e-3, 1e3, 10), workers=1)
+    a, b = within_folds(ratings, outer), within_folds(fit.predicted, outer)
+    drawn = bootstrap_pearson(a, b, n_resamples=400, seed=int(rng.integers(1 << 30)))[:, 0]
+    low, high = pearson_interval(pearson(a, b[:, 0]), drawn, 0.95, overlap_factor(10))
+    models = fit.weights.reshape(10, k)
+    reached = truth * models @ weights / np.maximum(np.linalg.norm(models, axis=1), 1e-300)
+    return float(low <= reached.mean() <= high)
 
 
 def paired(rng: np.random.Generator) -> float:
@@ -287,12 +335,26 @@ def all_simulations() -> dict[str, Simulation]:
         "control_share": Simulation(kind="interval", trial=control_share, rests_on=("geometry.direction",)),
         "one_truth": Simulation(kind="p", trial=one_truth, rests_on=raters, steps=100),
         "exact_test": Simulation(
-            kind="test", trial=partial(exact_test, all_features=False), rests_on=("selection.exact",)
+            kind="test", trial=partial(exact_test, spread=False), rests_on=("selection.exact",)
+        ),
+        "exact_test_spread": Simulation(
+            kind="p", trial=partial(exact_test, spread=True), rests_on=("selection.exact",)
         ),
         "exact_test_adjusted": Simulation(
-            kind="test", trial=partial(exact_test, all_features=True), rests_on=("selection.exact",)
+            kind="test", trial=exact_test_adjusted, rests_on=("selection.exact",)
         ),
+        "weighted_test_spread": Simulation(kind="p", trial=weighted_test, rests_on=("selection.exact",)),
         "r_interval": Simulation(kind="interval", trial=r_interval, rests_on=words),
+        "cross_validated_some": Simulation(
+            kind="rough",
+            trial=partial(cross_validated, truth=0.4),
+            rests_on=("ratings.inner", *fits[2:], *words),
+        ),
+        "cross_validated_much": Simulation(
+            kind="rough",
+            trial=partial(cross_validated, truth=0.7),
+            rests_on=("ratings.inner", *fits[2:], *words),
+        ),
         "paired_bootstrap": Simulation(kind="p", trial=paired, rests_on=words),
         "groups": Simulation(kind="p", trial=groups, rests_on=(*fits, *words), steps=40),
     }

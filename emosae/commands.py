@@ -20,6 +20,7 @@ __all__ = [
     "concepts_command",
     "doctor_command",
     "norms_command",
+    "serve_command",
     "show_selection",
     "stage_help",
     "stats_command",
@@ -41,6 +42,7 @@ TOOLS = {
     "norms": "Human data: `list`, `show NAME`, `fetch NAME [FILE]`, `add FILE [key=value …]`.",
     "top": "The features of an emotion, best first, with what fires them: `top joy`.",
     "card": "One feature's card: contexts, words, emotions, logit lens, neighbours: `card 1234`.",
+    "serve": "The steering desk: a local page with a slider for each emotion, one text beside the other.",
     "stats": "Count how features fire on running text of yours; doses and maxima are measured by it.",
     "cache": "sae_cache/: `list`, `verify`, `prune`.",
     "doctor": "What is here and what fits: versions, cache, human data, accelerators.",
@@ -105,6 +107,8 @@ Settings of the browser:
   browse.site=SITE            one of the SAEs' sites; without, all
   browse.contexts=10          top contexts of a feature; browse.examples=4 in each quarter of its activations
   browse.output_score=selected|all|none   browse.logit_lens=10   browse.neighbours=8   browse.memory_gb=4
+  browse.one_file=all         one file in place of a folder, up to 8,192 features; selected: of a larger SAE the cards
+                              of those that some emotion selects
 The page is index.html in outputs/browse/…; it opens with a double click and sends nothing anywhere."""
 
 
@@ -173,6 +177,16 @@ output=FILE says where a built set is written; without, it is kept in the cache 
     "  emosae norms fetch warriner Ratings_Warriner_et_al.csv   take a file you have\n"
     "  emosae norms add my_ratings.csv name=mine language=en\n"
     "Folders named in $EMOSAE_DATA are searched too.",
+    "serve": """\
+Examples:
+  emosae serve preset=phantom                          then open the address that it prints
+  emosae serve preset=phantom browse=outputs/browse/DATE-TIME    with the feature browser beside it, to drag from
+  emosae serve model=FOLDER sae=FOLDER concepts=ekman6 norms=[warriner]
+serve.port=8765 (0: any that is free). serve.host=0.0.0.0 lets other machines in, with a token that is made and printed,
+or serve.token=. serve.sets=FILE names features and targets of emotions; without, the emotion's words choose them.
+serve.new_tokens=256, serve.prompt_characters=4000, serve.features=128 and serve.queue=8 are the most that is taken.
+steering.site= steering.op= steering.scope= steering.classifier= as in `emosae steer --help`; norms= say valence and
+arousal. It needs the packages of the extra: pip install 'emosae[serve]'.""",
     "stats": """\
 Examples:
   emosae stats preset=phantom corpus=my_texts.txt
@@ -327,6 +341,17 @@ def card_command(words: Sequence[str]) -> int:
     from emosae.browse import terminal
 
     terminal.card(words)
+    return 0
+
+
+def serve_command(words: Sequence[str]) -> int:
+    """`emosae serve [browse=FOLDER] [key=value …]`."""
+    from emosae.serve import run
+
+    for word in words:
+        if "=" not in word:
+            raise UserError(f"{word!r} is not a setting. Write key=value, for example preset=phantom.")
+    run.serve(words, lambda line: print(line, flush=True))
     return 0
 
 

@@ -21,6 +21,7 @@ from emosae.norms import NormEntry
 from emosae.paths import cache_root, conf_dir
 from emosae.ratings import RatingsConfig
 from emosae.selection import SelectionConfig
+from emosae.serve.config import ServeConfig
 from emosae.steering.config import SteeringConfig
 
 __all__ = [
@@ -118,6 +119,7 @@ class Config:
     ratings: RatingsConfig = field(default_factory=RatingsConfig)
     browse: BrowseConfig = field(default_factory=BrowseConfig)
     steering: SteeringConfig = field(default_factory=SteeringConfig)
+    serve: ServeConfig = field(default_factory=ServeConfig)
     output: str = "outputs"
     """Folder of the runs."""
     reuse: str | None = None

@@ -49,6 +49,11 @@ class Lens(Steerer):
     def __repr__(self) -> str:
         return f"Lens({self.name!r}, {', '.join(str(site) for site in self.saes)})"
 
+    def _repr_html_(self) -> str:
+        from emosae.notebook import lens_html
+
+        return lens_html(self)
+
     def site(self, site: Site | str | None = None) -> Site:
         """Find one of the lens' sites.
 

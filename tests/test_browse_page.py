@@ -54,9 +54,8 @@ def facts() -> Facts:
     )
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A page of two sites whose corpus is hostile."""
+def hostile_sites() -> tuple[list[Cards], About]:
+    """Two sites whose corpus is hostile, the second without emotions."""
     tokenizer = bytes_tokenizer()
     sites = []
     for seed, hook in enumerate(("blocks.1.hook_resid_post", "blocks.2.hook_resid_post")):
@@ -69,8 +68,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         corpus = texts_corpus(texts, "hostile </script>", len(texts))
         found = collect(lens.model, lens.tokenizer, lens.saes, corpus, CONFIG)[sae.site]
         sites.append(Cards(lens, sae.site, found, facts() if seed == 0 else None, CONFIG))
+    return sites, About(title="<i>toy</i>", phantom=True, notes={sites[0].site: ("<b>note</b>",)})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page of two sites whose corpus is hostile."""
     root = tmp_path_factory.mktemp("browser page")  # a space in the path
-    write_site(root, sites, About(title="<i>toy</i>", phantom=True, notes={sites[0].site: ("<b>note</b>",)}))
+    sites, about = hostile_sites()
+    write_site(root, sites, about)
     return root
 
 

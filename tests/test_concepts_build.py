@@ -181,9 +181,14 @@ WORDS = PLAIN.filter(lambda word: word == word.strip() and word)
     sets=st.lists(st.lists(WORDS, min_size=1, max_size=5), min_size=1, max_size=4),
     weights=st.lists(st.floats(1e-6, 1e6), min_size=20, max_size=20),
     label=WORDS,
+    synonyms=st.lists(WORDS, max_size=3),
 )
 def test_what_is_written_is_read_back(
-    sets: list[list[str]], weights: list[float], label: str, tmp_path_factory: pytest.TempPathFactory
+    sets: list[list[str]],
+    weights: list[float],
+    label: str,
+    synonyms: list[str],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     from emosae.concepts.files import clean
 
@@ -191,7 +196,9 @@ def test_what_is_written_is_read_back(
             for n, word in enumerate(own)}  # fmt: skip
     labels = {"en": LanguageWords(labels={"c0": label})}
     made = assemble(
-        ConceptsConfig(name="x", title=label, languages=labels),
+        ConceptsConfig(
+            name="x", title=label, languages=labels, synonyms={"c0": synonyms} if synonyms else {}
+        ),
         [WordRow(*k, w) for k, w in rows.items()],
         "x",
     )
@@ -199,6 +206,7 @@ def test_what_is_written_is_read_back(
     back = load_concepts(path)
     assert back.words.equals(made.words)
     assert (back.labels, back.name, back.title, back.kind) == (made.labels, "x", label, made.kind)
+    assert back.synonyms == ({"c0": synonyms} if synonyms else {})
 
 
 def run(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:

@@ -125,6 +125,16 @@ def test_latents_of_the_models_space_stand_beside_shuffled_labels(stand_in: type
     assert set(found.cebra_coordinates["labels"]) == {"true", "shuffled"}
 
 
+def test_p_of_the_loss_is_the_share_of_shuffles_that_fit_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    from emosae.geometry import latents
+
+    losses = iter([1.0, 2.0, 3.0, 0.5])  # the true labels, and three shuffles of which one fits better
+    monkeypatch.setattr(latents, "fit_latent", lambda items, labels, **_: (items, next(losses)))
+    row, _ = latents._beside_shuffles(np.eye(4), np.arange(4), np.arange(4), None, QUICK)
+    assert (row["loss"], row["loss_shuffled"]) == (1.0, pytest.approx(5.5 / 3))
+    assert row["p_loss"] == 2 / 4
+
+
 def test_words_are_labelled_by_their_concept_and_a_concept_is_the_mean_of_its_words(
     stand_in: type[StandIn],
 ) -> None:

@@ -13,9 +13,11 @@ import torch
 from lens_cases import tiny_lens
 from models_zoo import build
 
+import emosae
 from emosae.errors import UserError
 from emosae.lens import Lens
 from emosae.steering.calibrate import stable_range
+from emosae.steering.emotions import steer_lens
 from emosae.steering.scores import harmonic_mean
 from emosae.steering.settings import steering_settings
 from emosae.steering.stored import Calibration
@@ -114,6 +116,23 @@ def test_calibration_takes_the_dose_with_the_best_harmonic_mean(lens: Lens) -> N
     answers = [text[len(prompt) :].strip() for text, prompt in zip(texts, PROMPTS["en"], strict=True)]
     assert judge.seen[2] == answers
     assert f"joy: dose {found.dose:g} at blocks.1.hook_resid_post (set, generated)" in str(found)
+
+
+def test_each_dose_holds_features_at_its_multiple_of_their_targets(
+    lens: Lens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[dict[int, float | None]] = []
+
+    def record(own: Lens, clamps: Sequence[emosae.Clamp], *args: Any, **options: Any) -> Any:
+        held.append({clamp.feature: clamp.value for clamp in clamps})
+        return steer_lens(own, clamps, *args, **options)
+
+    monkeypatch.setattr("emosae.steering.calibrate.steer_lens", record)
+    calibrate(lens, _Judge([0, 1, 3, 2]))
+    (row,) = lens.steer({"joy": 1.0}, output_score=False).plan.rows
+    assert len(held) == 3
+    for dose, own in zip((0.5, 1.0, 2.0), held, strict=True):
+        assert own == pytest.approx({clamp.feature: dose * (clamp.value or 0.0) for clamp in row})
 
 
 def test_a_calibration_is_kept_and_found_for_the_same_features_only(lens: Lens, cache: Path) -> None:

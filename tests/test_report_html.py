@@ -80,8 +80,10 @@ def test_page_is_usable_without_seeing_it(page: Page) -> None:
     assert all(cell.get("scope") in {"col", "row"} for cell in page.all("th"))
     assert len(page.all("summary")) == len(page.all("details"))
     # what scrolls can be reached by keyboard and says what it is
-    regions = [attributes for _, attributes in page.tags if attributes.get("role") == "region"]
-    assert all("tabindex" in attributes and attributes["aria-label"] for attributes in regions)
+    boxes = [attributes for _, attributes in page.tags if "table-box" in attributes.get("class", "")]
+    boxes += [attributes for _, attributes in page.tags if "figure-box" in attributes.get("class", "")]
+    assert len(boxes) == len(page.all("table")) + len(FIGURES)
+    assert all(box["role"] == "group" and "tabindex" in box and box["aria-label"] for box in boxes)
 
 
 def test_nothing_is_loaded_from_elsewhere(whole: Path, page: Page) -> None:

@@ -15,6 +15,7 @@ from scipy import sparse, stats
 
 from emosae.errors import UserError
 from emosae.selection import RankBy, Selection, SelectionConfig, select_features
+from emosae.selection.sets import match_control
 
 CONCEPTS = ["joy", "fear", "anger", "love"]
 N_FEATURES, PER_CONCEPT, N_NEUTRAL = 200, 14, 60
@@ -310,6 +311,16 @@ def test_control_matches_density_and_activation() -> None:
     row = found.matching.filter(pl.col("feature") == 0).row(0, named=True)
     assert row["density"] == row["control_density"]
     assert row["mean_activation"] == pytest.approx(row["control_mean_activation"])
+
+
+def test_the_feature_with_the_least_choice_is_matched_first() -> None:
+    density = np.exp(
+        [-10.0, -5.0, -9.0, -20.0]
+    )  # both of the space are nearest to feature 2, the second from afar
+    space, control = match_control(
+        np.array([0, 1]), np.array([False, False, True, True]), density, np.ones(4)
+    )
+    assert (space.tolist(), control.tolist()) == ([0, 1], [3, 2])
 
 
 def test_too_few_controls_are_said() -> None:

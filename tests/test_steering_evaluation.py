@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 import torch
+from evaluation_cases import OPENINGS, REPORTED, SAMPLED, run, settings, write_passages
 from lens_cases import SITE, tiny_lens
 
 import emosae
@@ -26,15 +26,6 @@ from emosae.steering.evaluation import SteeringResult, study_steering
 from emosae.steering.evaluation.necessity import first_tokens, measure_necessity
 from emosae.steering.evaluation.passages import read_passages
 from emosae.steering.evaluation.writing import Ask, Writer
-
-OPENINGS = {"en": ["Once w20", "my experience w21", "From w22"], "zh": ["w30 w31", "w32", "w33 w34 w35"]}
-REPORTED = {"en": ["w40 w41", "Once w42"], "zh": ["w50", "w51 w52"]}
-SAMPLED: dict[str, Any] = {"do_sample": True, "temperature": 0.9, "max_new_tokens": 6}
-
-
-def judge(texts: Sequence[str]) -> list[str | None]:
-    """Call a text by the parity of its length; it knows nothing, and calls every text the same every time."""
-    return [("joy", "fear", None)[len(text) % 3] for text in texts]
 
 
 @pytest.fixture(scope="module")
@@ -53,34 +44,7 @@ def lens(place: Path) -> Lens:
 
 @pytest.fixture(scope="module")
 def passages(place: Path) -> Path:
-    path = place / "passages.jsonl"
-    rows = [
-        {
-            "concept": concept,
-            "language": language,
-            "text": f"w{20 + 3 * number + at} w{40 + at} w{60 + number}",
-        }
-        for language in ("en", "zh")
-        for at, concept in enumerate(("joy", "fear", "neutral"))
-        for number in range(6)
-    ]
-    path.write_text("\n".join(json.dumps(each) for each in rows))
-    return path
-
-
-def settings(passages: Path, **changes: Any) -> SteeringConfig:
-    given: dict[str, Any] = {
-        "emotions": ["joy", "fear"], "doses": [1.0, 2.0], "classifier": judge, "second_classifier": "lexicon",
-        "decoding": SAMPLED, "prompts": OPENINGS, "report_prompts": REPORTED, "n_choose": 2, "n_report": 2,
-        "instruction": {"en": "w70 {emotion} ", "zh": "w71 "}, "question": {"en": " w80", "zh": " w81"},
-        "passages": str(passages), "n_passages": 4, "n_necessity": 2, "n_resamples": 50, "n_features": 3,
-    }  # fmt: skip
-    return SteeringConfig(**given | changes)
-
-
-def run(lens: Lens, config: SteeringConfig) -> SteeringResult:
-    concepts = load_concepts("ekman6").restrict(languages=["en", "zh"])
-    return study_steering(lens, Site.parse(SITE), config, concepts, words=None, neutral=None)  # type: ignore[arg-type]
+    return write_passages(place / "passages.jsonl")
 
 
 @pytest.fixture(scope="module")

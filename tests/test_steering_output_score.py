@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ from steering_cases import LAYER, editing_output, make_sae
 from torch import Tensor
 
 from emosae.errors import UserError
-from emosae.steering.output_score import PROMPT, lens_tokens, output_scores
+from emosae.steering.output_score import PROMPT, final_norm, lens_tokens, output_scores
 
 # final norm and unembedding, written by hand from the modelling files
 HEADS: dict[str, Callable[[Any, Tensor], Tensor]] = {
@@ -55,6 +56,18 @@ def test_a_plain_hook_gives_the_same_score(name: str) -> None:
     for max_rows in (1, 2, 64):
         found = output_scores(build(name), tokenizer(), sae, FEATURES, max_rows=max_rows)
         assert found == pytest.approx(np.array(wanted), abs=2e-5)
+
+
+@pytest.mark.parametrize("name", list(HEADS))
+@torch.no_grad()
+def test_a_features_tokens_are_the_20_first_after_the_final_norm(name: str) -> None:
+    model, sae = copy.deepcopy(build(name)), make_sae()
+    weight = final_norm(model).weight
+    assert isinstance(weight, Tensor)
+    weight.copy_(torch.linspace(-1.0, 2.0, len(weight)))  # weights of one leave the order as it was
+    for feature, tokens in zip(FEATURES, lens_tokens(model, sae, FEATURES), strict=True):
+        wanted = HEADS[name](model, sae.W_dec[feature]).sort(descending=True).indices[:20]
+        assert tokens.tolist() == wanted.tolist()
 
 
 def test_scores_are_shares_and_the_model_is_left_as_it_was() -> None:

@@ -124,6 +124,15 @@ def test_similarity_is_the_cosine_of_mean_states_and_1_with_oneself() -> None:
     assert found[0] == pytest.approx(max(cosine, 0.0), abs=1e-5)
 
 
+@pytest.mark.parametrize("name", ["llama", "bert"])  # a model that looks both ways would see the padding
+def test_a_text_is_the_same_beside_longer_ones(name: str) -> None:
+    model, texts = build(name), [[21, 22, 23, 24, 25], [30], [40, 41]]
+    other = [[21, 22], [30, 31, 32], [40]]  # of shared tokens, so that the cosine is above 0
+    alone = [float(embedding_similarity(model, [a], [b])[0]) for a, b in zip(texts, other, strict=True)]
+    assert embedding_similarity(model, texts, other) == pytest.approx(alone, abs=1e-6)
+    assert 0.0 < min(alone) < 1.0
+
+
 def test_the_lexicon_counts_whole_words() -> None:
     tell = lexicon(load_concepts("ekman6"))
     texts = ["JOY and fear, joy.", "Enjoyable killjoys.", "", "fear and joy", "他很高兴", "no word of it"]

@@ -97,11 +97,33 @@ def test_intervals_hold_the_share_and_differences_are_paired() -> None:
     same = rows["prompt"]
     assert (same["difference"], same["difference_low"], same["difference_high"]) == (0.0, 0.0, 0.0)
     assert rows["unsteered"]["rate"] == 0.0
-    best, said = verdict({m: numbers[m] for m in (Method.PASSAGE_FEATURES, Method.DIFF_MEAN)})
+    main = Method.PASSAGE_FEATURES
+    best, said = verdict({m: numbers[m] for m in (Method.PASSAGE_FEATURES, Method.DIFF_MEAN)}, main)
     assert best is Method.PASSAGE_FEATURES
     assert said.startswith("SAE features chosen by passages has the best score")
     assert "a clear lead" in said
-    assert "no clear lead" in verdict({m: numbers[m] for m in (Method.PASSAGE_FEATURES, Method.PROMPT)})[1]
+    assert said.endswith(").")
+    assert (
+        "no clear lead" in verdict({m: numbers[m] for m in (Method.PASSAGE_FEATURES, Method.PROMPT)}, main)[1]
+    )
+
+
+def test_the_verdict_says_where_the_features_stand_if_others_lead() -> None:
+    score = {
+        Method.DIFF_MEAN: 0.8,
+        Method.PROMPT: 0.7,
+        Method.WORD_FEATURES: 0.5,
+        Method.RANDOM_FEATURES: 0.1,
+    }
+    numbers = {method: {"score": np.full(3, value)} for method, value in score.items()}
+    best, said = verdict(numbers, Method.WORD_FEATURES)
+    assert best is Method.DIFF_MEAN
+    assert said.endswith("SAE features chosen by words 0.50 and random features 0.10.")
+    assert said.count("0.70") == 1
+    lone = {method: {"score": np.full(1, value)} for method, value in score.items() if value > 0.6}
+    assert (
+        verdict(lone, Method.PROMPT)[1] == "DiffMean has the best score, 0.80, before the prompt with 0.70."
+    )
 
 
 def test_noise_gives_each_row_a_sample_of_its_own_softmax() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from emosae.browse.config import BrowseConfig
-from emosae.browse.slots import Slots, Windows, slot_bytes
+from emosae.browse.shown import Shown, batches, windows_around
+from emosae.browse.slots import Slots, slot_bytes
 from emosae.browse.spelling import Spelling, scripts_of
 from emosae.errors import UserError
-from emosae.features import text_items
-from emosae.models import ActivationBatch, context_length, is_decoder, stream_activations, tokenize
+from emosae.models import context_length
 from emosae.progress import progress
 from emosae.saes.stats import StatsBuilder
 from emosae.steering.corpus import Corpus, split_long
 
 if TYPE_CHECKING:
-    from emosae.models import Site, TokenizedItems
+    from emosae.models import Site
     from emosae.saes import FeatureStats, SparseAutoencoder
 
 __all__ = ["BIN_EDGES", "GROUPS", "Collected", "collect", "expected_bytes"]
@@ -126,7 +126,7 @@ def collect(
             for bos in dict.fromkeys(sae.cfg.prepend_bos for sae in saes.values()):  # a pass for each wish
                 own = [site for site, sae in saes.items() if sae.cfg.prepend_bos == bos]
                 counted = 0
-                for batch, shown in _batches(model, tokenizer, own, pieces, bos, max_tokens):
+                for batch, shown in batches(model, tokenizer, own, pieces, bos, max_tokens):
                     counted += int(batch.span.sum())
                     for site in own:
                         passes[site].add(batch.activations[site][batch.span], shown, n_texts)
@@ -135,55 +135,6 @@ def collect(
             if config.tokens is not None and read >= config.tokens:
                 break
     return {site: each.result(n_texts) for site, each in passes.items()}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class _Shown:
-    """The tokens of a batch that are not special, text after text.
-
-    Attributes:
-        ids: Token ids, `[n]`.
-        text: Which of the chunk's texts each belongs to, `[n]`.
-        position: Its place there, `[n]`.
-        first: Where its text begins, `[n]`.
-        last: Where its text ends, `[n]`.
-        read: Places of the tokens that the SAE reads, in the order of the batch's span.
-    """
-
-    ids: np.ndarray
-    text: np.ndarray
-    position: np.ndarray
-    first: np.ndarray
-    last: np.ndarray
-    read: np.ndarray
-
-
-def _batches(
-    model: Any, tokenizer: Any, sites: Sequence[Site], texts: list[str], bos: bool | None, max_tokens: int
-) -> Iterator[tuple[ActivationBatch, _Shown]]:
-    tokens = tokenize(tokenizer, text_items(texts), prepend_bos=bos, is_decoder=is_decoder(model))
-    pad = tokenizer.pad_token_id
-    for batch in stream_activations(
-        model, tokens, sites, max_tokens=max_tokens, pad_id=0 if pad is None else int(pad)
-    ):
-        yield batch, _shown(batch, tokens)
-
-
-def _shown(batch: ActivationBatch, tokens: TokenizedItems) -> _Shown:
-    mask = batch.mask.numpy().copy()
-    mask[mask] = ~np.concatenate([tokens.special[row] for row in batch.rows])
-    row, position = np.nonzero(mask)
-    lengths = mask.sum(axis=1)
-    ends = np.cumsum(lengths)
-    flat = np.cumsum(mask).reshape(mask.shape) - 1
-    return _Shown(
-        ids=batch.ids.numpy()[mask],
-        text=batch.rows[row],
-        position=position,
-        first=(ends - lengths)[row],
-        last=ends[row],
-        read=flat[batch.span.numpy()],
-    )
 
 
 class _Pass:
@@ -209,7 +160,7 @@ class _Pass:
         self._script_tokens = np.zeros(_SCRIPTS, dtype=np.int64)
         self._script_active = np.zeros((n, _SCRIPTS), dtype=np.int32)
 
-    def add(self, activations: Any, shown: _Shown, n_before: int) -> None:
+    def add(self, activations: Any, shown: Shown, n_before: int) -> None:
         """Take a batch: the activations of the tokens that are read, and all tokens that are shown."""
         found = self._sae.encode(activations, self._chosen)
         fires = (found.values > 0).cpu().numpy()
@@ -224,7 +175,7 @@ class _Pass:
             return
         order = np.lexsort((token, feature))
         feature, value, token = feature[order], value[order], token[order]
-        windows = partial(_windows, feature, value, token, shown, self._before)
+        windows = partial(windows_around, feature, value, token, shown, self._before)
         number = ((n_before + shown.text[token]) << 20) | shown.position[token]
         self._offer_top(feature, value, number, shown.text[token], windows)
         key = _chance(number, self._features[feature])
@@ -244,7 +195,7 @@ class _Pass:
         may = may[~same]
         self._top.offer(feature[may], value[may].astype(float), number[may], lambda at: windows(may[at]))
 
-    def _count_scripts(self, shown: _Shown, feature: np.ndarray, token: np.ndarray) -> None:
+    def _count_scripts(self, shown: Shown, feature: np.ndarray, token: np.ndarray) -> None:
         starts = np.append(np.unique(shown.first), len(shown.ids))
         script = scripts_of(self._spelling, shown.ids, starts, self._scripts, _SCRIPTS)
         read = script[shown.read]
@@ -267,36 +218,6 @@ class _Pass:
             script_tokens=self._script_tokens[:n],
             script_active=self._script_active[:, :n],
         )
-
-
-def _windows(
-    feature: np.ndarray,
-    value: np.ndarray,
-    token: np.ndarray,
-    shown: _Shown,
-    offsets: np.ndarray,
-    wanted: np.ndarray,
-) -> Windows:
-    """Cut the contexts around activations; `feature` and `token` are in rising order and say what fires where."""
-    width = len(offsets)
-    centre = token[wanted]
-    first, last = shown.first[centre], shown.last[centre]
-    # A window at a text's edge is moved inwards, so that it is as full as the text allows
-    begin = np.maximum(first, np.minimum(centre + offsets[0], last - width))
-    places = begin[:, None] + np.arange(width)
-    inside = places < last[:, None]
-    safe = np.where(inside, places, centre[:, None])
-    n = len(shown.ids)
-    fired = feature * n + token
-    asked = feature[wanted][:, None] * n + safe
-    at = np.minimum(np.searchsorted(fired, asked), len(fired) - 1)
-    activations = np.where(inside & (fired[at] == asked), value[at], 0.0)
-    return Windows(
-        ids=np.where(inside, shown.ids[safe], -1),
-        activations=activations,
-        at=centre - begin,
-        value=value[wanted],
-    )
 
 
 def _chance(number: np.ndarray, feature: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from emosae.errors import UserError, unknown_name
 __all__ = ["BrowseConfig"]
 
 _SCORED = ("selected", "all", "none")
+_ONE_FILE = ("all", "selected")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -58,12 +59,18 @@ class BrowseConfig:
     output_score: str = "selected"
     """Which features get an output score: selected (of some emotion), all or none."""
 
+    one_file: str | None = None
+    """Write one file in place of a folder, with the cards of `all` features, or of those `selected` for some emotion
+    where there are too many; null writes the folder."""
+
     memory_gb: float = 4.0
     """What the kept contexts and counts may take; more is refused before the model runs."""
 
     def __post_init__(self) -> None:
         if self.output_score not in _SCORED:
             raise unknown_name("choice for browse.output_score", str(self.output_score), _SCORED)
+        if self.one_file is not None and self.one_file not in _ONE_FILE:
+            raise unknown_name("choice for browse.one_file", str(self.one_file), _ONE_FILE)
         defaults = {field.name: field.default for field in fields(self)}
         for name, least in (
             ("contexts", 1),

@@ -1,33 +1,29 @@
-"""The browser as a folder: a page, an index that is loaded at once, and cards in files that are loaded when asked for.
+"""The browser as a folder or as one file: a page, an index that is loaded at once, cards that are loaded on demand.
 
-A page opened from a file may fetch nothing, so the data are scripts that call `emosae.index` and `emosae.cards`.
+A page opened from a file may fetch nothing. In a folder the data are scripts that call `emosae.index` and
+`emosae.cards`; in one file they are JSON that is read when it is asked for.
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
-import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import polars as pl
-
 from emosae.artifacts import atomic_path
 from emosae.browse.cards import Card, Cards, Context
+from emosae.browse.index import CARDS_PER_FILE, Index, short
 from emosae.report.text import clean
 
-__all__ = ["About", "script", "write_site"]
+__all__ = ["About", "script", "write_file", "write_site"]
 
-CARDS_PER_FILE = 64
 _PAGE = Path(__file__).resolve().parent / "page"
 _SHARED_STYLE = Path(__file__).resolve().parent.parent / "report" / "style.css"
-_WORDS = 6  # of a feature in the index: what a search finds
-_DIGITS = 4
 _SCRIPTS = ("search.js", "card.js", "app.js")
 
 
@@ -49,7 +45,7 @@ class About:
 def write_site(
     folder: Path, sites: Sequence[Cards], about: About, step: Callable[[int], None] | None = None
 ) -> Path:
-    """Write the browser.
+    """Write the browser as a folder.
 
     Args:
         folder: Where to; made if it is not there.
@@ -60,27 +56,38 @@ def write_site(
     Returns:
         The page, `folder/index.html`.
     """
-    menu = []
     for cards in sites:
-        slug = re.sub(r"[^a-z0-9]+", "-", cards.site.lower()).strip("-")
-        place = folder / "data" / slug
-        _write_data(place, slug, cards, step)
-        menu.append(
-            {
-                "slug": slug,
-                "site": cards.site,
-                "sae": clean(cards.sae.name),
-                "corpus": clean(cards.collected.corpus),
-                "tokens": cards.collected.stats.n_tokens,
-                "texts": cards.collected.n_texts,
-                "notes": [clean(note) for note in about.notes.get(cards.site, ())],
-            }
-        )
+        for name, call, arguments in _parts(cards, step):
+            _write(folder / f"{name}.js", script(f"emosae.{call}", *arguments))
     for name in _SCRIPTS:
         _write(folder / name, (_PAGE / name).read_text(encoding="utf-8"))
-    page = folder / "index.html"
-    _write(page, _page(about, menu))
-    return page
+    return _write(folder / "index.html", _page(about, sites))
+
+
+def write_file(
+    path: Path,
+    sites: Sequence[Cards],
+    about: About,
+    chosen: Sequence[Collection[int] | None],
+    step: Callable[[int], None] | None = None,
+) -> Path:
+    """Write the browser as one file that needs nothing beside it.
+
+    Args:
+        path: The file.
+        sites: The cards of each SAE.
+        about: What the page says of itself.
+        chosen: For each site the features whose cards the file holds; None means all. All are found by the search.
+        step: Called with the number of cards written.
+
+    Returns:
+        The file.
+    """
+    held = {}
+    for cards, own in zip(sites, chosen, strict=True):
+        for name, call, arguments in _parts(cards, step, own):
+            held[name] = _json([call, *arguments])
+    return _write(path, _page(about, sites, held))
 
 
 def script(call: str, *arguments: Any) -> str:
@@ -98,7 +105,8 @@ def _json(value: Any) -> str:
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
-def _page(about: About, menu: list[dict[str, Any]]) -> str:
+def _page(about: About, sites: Sequence[Cards], held: dict[str, str] | None = None) -> str:
+    """Fill the template; `held` is the data of a page in one file, whose scripts stand in it as well."""
     import jinja2
     from markupsafe import Markup
 
@@ -110,108 +118,58 @@ def _page(about: About, menu: list[dict[str, Any]]) -> str:
         undefined=jinja2.StrictUndefined,
     )
     style = "".join(path.read_text(encoding="utf-8") for path in (_SHARED_STYLE, _PAGE / "browse.css"))
+    inline = {} if held is None else {name: (_PAGE / name).read_text(encoding="utf-8") for name in _SCRIPTS}
     return environment.get_template("index.html.j2").render(
         title=clean(about.title),
         phantom=about.phantom,
         style=Markup(style),
-        scripts=_SCRIPTS,
-        menu=Markup(_json(menu)),
+        scripts=[name for name in _SCRIPTS if name not in inline],
+        inline=[Markup(text) for text in inline.values()],
+        allowed=" ".join(map(_hash, inline.values())) or "'self' file:",
+        held=[(name, Markup(data)) for name, data in (held or {}).items()],
+        menu=Markup(_json([_entry(cards, about) for cards in sites])),
     )
 
 
-def _write_data(place: Path, slug: str, cards: Cards, step: Callable[[int], None] | None) -> None:
-    n = len(cards.collected.features)
+def _hash(text: str) -> str:
+    """Name a script by its content, so that the page runs this one and no other."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _slug(cards: Cards) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", cards.site.lower()).strip("-")
+
+
+def _entry(cards: Cards, about: About) -> dict[str, Any]:
+    return {
+        "slug": _slug(cards),
+        "site": cards.site,
+        "sae": clean(cards.sae.name),
+        "corpus": clean(cards.collected.corpus),
+        "tokens": cards.collected.stats.n_tokens,
+        "texts": cards.collected.n_texts,
+        "notes": [clean(note) for note in about.notes.get(cards.site, ())],
+    }
+
+
+def _parts(
+    cards: Cards, step: Callable[[int], None] | None, chosen: Collection[int] | None = None
+) -> Iterator[tuple[str, str, list[Any]]]:
+    """Make the data of one SAE: name, call and arguments of each part, the index last."""
+    n, slug = len(cards.collected.features), _slug(cards)
     assert n == cards.sae.d_sae, "the page finds a feature by its number, so that it needs all of them"
-    index = _Index(cards)
+    index = Index(cards)
+    held = None if chosen is None else set(chosen)
     for number, first in enumerate(range(0, n, CARDS_PER_FILE)):
         made = list(cards.make(range(first, min(first + CARDS_PER_FILE, n))))
         for card in made:
             index.add(card)
-        _write(
-            place / f"{number:05d}.js", script("emosae.cards", slug, number, [plain(card) for card in made])
-        )
+        shown = [plain(card) if held is None or card.feature in held else None for card in made]
+        if any(shown):
+            yield f"data/{slug}/{number:05d}", "cards", [slug, number, shown]
         if step is not None:
             step(len(made))
-    _write(place / "index.js", script("emosae.index", slug, index.data()))
-
-
-class _Index:
-    """What is known of every feature at once: the columns that are sorted by, and the words that are searched."""
-
-    def __init__(self, cards: Cards) -> None:
-        self._cards = cards
-        self._columns: dict[str, list[float | None]] = {
-            name: []
-            for name in (
-                "selectivity",
-                "universality",
-                "density",
-                "maximum",
-                "valence",
-                "arousal",
-                "output_score",
-            )
-        }
-        self._concept: list[int] = []
-        self._language: list[int] = []
-        self._words: list[str] = []
-        self._concepts = list(cards.facts.concepts)
-        self._row = 0
-
-    def add(self, card: Card) -> None:
-        best = card.concepts[0] if card.concepts else None
-        values = {
-            "selectivity": best["auroc"] if best else None,
-            "universality": card.universality,
-            "density": card.density,
-            "maximum": card.maximum,
-            "valence": _importance(card, "valence"),
-            "arousal": _importance(card, "arousal"),
-            "output_score": card.output_score,
-        }
-        for name, value in values.items():
-            self._columns[name].append(_short(value))
-        self._concept.append(self._concepts.index(best["concept"]) if best else -1)
-        self._language.append(sum(1 << at for at in self._cards.rates.main(self._row)))
-        self._words.append("\t".join(word for word, _ in card.words[:_WORDS]))
-        self._row += 1
-
-    def data(self) -> dict[str, Any]:
-        found = self._cards.collected
-        return {
-            "site": self._cards.site,
-            "sae": clean(self._cards.sae.name),
-            "fingerprint": self._cards.sae.fingerprint,
-            "features": len(found.features),
-            "cards_per_file": CARDS_PER_FILE,
-            "languages": self._cards.rates.names,
-            "concepts": self._concepts,
-            "columns": {name: _packed(values, "<f4") for name, values in self._columns.items()},
-            "concept": _packed(self._concept, "<i2"),
-            "language": _packed(self._language, "<i4"),
-            "words": "\n".join(self._words),
-            "sets": self._sets(),
-        }
-
-    def _sets(self) -> dict[str, list[list[float | None]]]:
-        """For each emotion the features that some language selects for it, with the largest AUROC."""
-        best = (
-            self._cards.facts.scores.filter("selected")
-            .group_by("concept", "feature")
-            .agg(pl.col("auroc").max())
-            .sort("auroc", "feature", descending=[True, False])
-        )
-        sets: dict[str, list[list[float | None]]] = {name: [[], []] for name in self._concepts}
-        for concept, feature, auroc in best.iter_rows():
-            sets[concept][0].append(feature)
-            sets[concept][1].append(_short(auroc))
-        return sets
-
-
-def _packed(values: Sequence[float | None], kind: str) -> str:
-    """Write numbers as the base64 of their bytes, None as NaN: a browser reads one text sooner than 65,536 numbers."""
-    plain_values = [math.nan if value is None else value for value in values]
-    return base64.b64encode(np.array(plain_values, dtype=kind).tobytes()).decode("ascii")
+    yield f"data/{slug}/index", "index", [slug, index.data() | ({} if held is None else {"held": len(held)})]
 
 
 def plain(card: Card) -> dict[str, Any]:
@@ -228,25 +186,13 @@ def plain(card: Card) -> dict[str, Any]:
 
 def _context(context: Context) -> list[Any]:
     """Write `[activation, place of the token it is about, pieces]`; a piece is a text, or a text with an activation."""
-    pieces = [[text, _short(value)] if value > 0 else text for text, value in context.pieces]
-    return [_short(context.value), context.at, pieces]
-
-
-def _importance(card: Card, target: str) -> float | None:
-    own = [each["importance"] for each in card.weights if each["target"] == target]
-    return sum(own) / len(own) if own else None
-
-
-def _short(value: float | None) -> float | None:
-    if value is None or not math.isfinite(value):
-        return None
-    short = float(f"{value:.{_DIGITS}g}")
-    return int(short) if abs(short) < 1e15 and short.is_integer() else short
+    pieces = [[text, short(value)] if value > 0 else text for text, value in context.pieces]
+    return [short(context.value), context.at, pieces]
 
 
 def _rounded(value: Any) -> Any:
     if isinstance(value, float):
-        return _short(value)
+        return short(value)
     if isinstance(value, str):
         return clean(value)
     if isinstance(value, dict):
@@ -256,6 +202,7 @@ def _rounded(value: Any) -> Any:
     return value
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, text: str) -> Path:
     with atomic_path(path) as part:
         part.write_text(text, encoding="utf-8")
+    return path

@@ -10,7 +10,8 @@ from emosae.browse.cards import Cards
 from emosae.browse.collect import collect
 from emosae.browse.corpus import choose_corpus
 from emosae.browse.facts import Facts, facts_of_run, facts_of_study, score_outputs
-from emosae.browse.site import About, write_site
+from emosae.browse.one_file import choose_cards
+from emosae.browse.site import About, write_file, write_site
 from emosae.config import Config
 from emosae.errors import UserError
 from emosae.lens import Lens, open_lens
@@ -41,6 +42,12 @@ def run(config: Config, folder: RunFolder) -> list[str]:
         for site in sites
     }
     saes = {site: lens.saes[site] for site in sites}
+    one_file = config.browse.one_file
+    chosen = (
+        choose_cards({str(site): sae for site, sae in saes.items()}, facts, one_file)
+        if one_file is not None
+        else None
+    )  # too many show before the corpus is read
     found = collect(
         lens.model, lens.tokenizer, saes, corpus, config.browse, max_tokens=config.features.max_tokens
     )
@@ -51,7 +58,11 @@ def run(config: Config, folder: RunFolder) -> list[str]:
         notes={str(site): each.notes for site, each in known.items()},
     )
     with progress("writing cards", sum(sae.d_sae for sae in saes.values())) as step:
-        page = write_site(folder.folder, cards, about, step)
+        page = (
+            write_site(folder.folder, cards, about, step)
+            if chosen is None
+            else write_file(folder.folder / "index.html", cards, about, chosen, step)
+        )
     folder.manifest |= {
         "inputs": {
             "name": lens.name,

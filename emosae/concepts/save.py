@@ -41,8 +41,11 @@ def save_concepts(concepts: ConceptSet, path: Path | str) -> Path:
         "description": concepts.description,
         "source": concepts.source,
         "kind": concepts.kind.value,
+        "synonyms": {concept: list(names) for concept, names in concepts.synonyms.items()},
         "languages": {language: _language(concepts, language) for language in concepts.languages},
     }
+    if not concepts.synonyms:
+        del values["synonyms"]
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
         temporary.write_text(

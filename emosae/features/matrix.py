@@ -76,6 +76,11 @@ class FeatureMatrix:
     def __repr__(self) -> str:
         return f"FeatureMatrix({len(self)} items x {self.d_sae} features, {self.l0:.1f} active each, {self.site})"
 
+    def _repr_html_(self) -> str:
+        from emosae.notebook import matrix_html
+
+        return matrix_html(self)
+
     def take(self, rows: np.ndarray) -> FeatureMatrix:
         """Keep the rows of a boolean mask or an index array, in that order."""
         index = np.flatnonzero(rows) if rows.dtype == bool else rows

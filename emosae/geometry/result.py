@@ -78,3 +78,8 @@ class Geometry:
     runs: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=RUNS_SCHEMA))
     cebra: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=CEBRA_SCHEMA))
     cebra_coordinates: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=CEBRA_MAP_SCHEMA))
+
+    def _repr_html_(self) -> str:
+        from emosae.notebook import result_html
+
+        return result_html(self)

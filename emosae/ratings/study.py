@@ -99,6 +99,11 @@ class RatingsResult:
     data_sets: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=DATA_SETS))
     agreement: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=AGREEMENT))
 
+    def _repr_html_(self) -> str:
+        from emosae.notebook import result_html
+
+        return result_html(self)
+
 
 def _check_predictors(
     predictors: Mapping[str, Predictor],

@@ -181,7 +181,7 @@ def _bars(ax: Axes, panel: Panel, *, names: bool, tallest: int) -> None:
         if bar.low is not None and bar.high is not None:
             ax.plot([bar.low, bar.high], [y, y], color=INK, linewidth=1.0, zorder=3, solid_capstyle="butt")
         if bar.mark is not None:
-            ax.plot([bar.mark], [y], zorder=4, **_MARK)
+            ax.plot([bar.mark], [y], zorder=4, clip_on=False, **_MARK)
         ax.text(
             1.015,
             y,

@@ -8,6 +8,7 @@ drawing serves light paper, dark screens and print.
 from __future__ import annotations
 
 import io
+import itertools
 import logging
 import re
 import warnings
@@ -197,9 +198,9 @@ def legend_columns(labels: Sequence[str], width: float, most: int = 3) -> int:
     # a wide character takes a whole em, a Latin one a good half; handle and gaps another four
     sizes = [em * (sum(1.0 if ord(c) > 0x2E7F else 0.57 for c in label) + 4.0) for label in labels]
     for columns in range(min(most, len(labels)), 1, -1):
-        rows = -(-len(labels) // columns)
-        parts = [sizes[start : start + rows] for start in range(0, len(sizes), rows)]
-        if sum(max(part) for part in parts) <= width:
+        least, longer = divmod(len(labels), columns)  # matplotlib gives the first columns one entry more
+        ends = [column * least + min(column, longer) for column in range(columns + 1)]
+        if sum(max(sizes[a:b]) for a, b in itertools.pairwise(ends)) <= width:
             return columns
     return 1
 

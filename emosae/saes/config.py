@@ -5,95 +5,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from enum import Enum, StrEnum
+from enum import Enum
 from typing import Any
 
-from emosae.errors import UserError, unknown_name
+from emosae.errors import UserError
+from emosae.saes.kinds import (
+    Activation,
+    Architecture,
+    Normalization,
+    read_architecture,
+    read_normalization,
+)
 
 __all__ = ["Activation", "Architecture", "Normalization", "SAEConfig"]
 
 log = logging.getLogger(__name__)
-
-
-class Activation(StrEnum):
-    """The function that turns pre-activations into feature activations."""
-
-    RELU = "relu"
-    JUMPRELU = "jumprelu"
-    TOPK = "topk"
-    ABSTOPK = "abstopk"
-    GATED = "gated"
-
-
-class Architecture(StrEnum):
-    """SAELens' names of the architectures whose arithmetic emosae knows."""
-
-    STANDARD = "standard"
-    JUMPRELU = "jumprelu"
-    TOPK = "topk"
-    ABSTOPK = "abstopk"
-    GATED = "gated"
-    TRANSCODER = "transcoder"
-    SKIP_TRANSCODER = "skip_transcoder"
-    JUMPRELU_TRANSCODER = "jumprelu_transcoder"
-    JUMPRELU_SKIP_TRANSCODER = "jumprelu_skip_transcoder"
-
-    @property
-    def activation(self) -> Activation:
-        """The activation function of this architecture."""
-        return _ACTIVATIONS[self]
-
-    @property
-    def is_transcoder(self) -> bool:
-        """Whether it reads at one site and writes at another."""
-        return self.value.endswith("transcoder")
-
-    @property
-    def has_skip(self) -> bool:
-        """Whether its output adds a linear map of its input, `W_skip`."""
-        return "skip" in self.value
-
-
-_ACTIVATIONS = {
-    Architecture.STANDARD: Activation.RELU,
-    Architecture.JUMPRELU: Activation.JUMPRELU,
-    Architecture.TOPK: Activation.TOPK,
-    Architecture.ABSTOPK: Activation.ABSTOPK,
-    Architecture.GATED: Activation.GATED,
-    Architecture.TRANSCODER: Activation.RELU,
-    Architecture.SKIP_TRANSCODER: Activation.RELU,
-    Architecture.JUMPRELU_TRANSCODER: Activation.JUMPRELU,
-    Architecture.JUMPRELU_SKIP_TRANSCODER: Activation.JUMPRELU,
-}
-
-# Names that SAELens knows and emosae refuses, each with the reason the user should read.
-_REFUSED = {
-    "temporal": "its features depend on the tokens before, so a single token cannot be encoded, nor one "
-    "feature clamped; use SAELens' own TemporalSAE for it",
-    "matching_pursuit": "it selects features one after the other on the residual, so no feature can be "
-    "computed or clamped alone; use SAELens' own MatchingPursuitSAE for it",
-    "batchtopk": "this is a training checkpoint; save it with SAELens' save_inference_model, which makes it "
-    "a jumprelu SAE",
-    "matryoshka_batchtopk": "this is a training checkpoint; save it with SAELens' save_inference_model, "
-    "which "
-    "makes it a jumprelu SAE",
-}
-
-
-class Normalization(StrEnum):
-    """What is done to an activation before it is encoded, and undone after it is decoded."""
-
-    NONE = "none"
-    LAYER_NORM = "layer_norm"
-    CONSTANT_NORM_RESCALE = "constant_norm_rescale"
-    EXPECTED_AVERAGE_ONLY_IN = "expected_average_only_in"
-
-
-_REFUSED_NORMALIZATIONS = {
-    "covariance_whitening": "it has to be folded into the weights with SAELens' fold_activation_whitening "
-    "before the SAE is saved",
-    "constant_scalar_rescale": "only temporal SAEs use it, and they are not supported",
-}
 
 # TransformerLens centres the weights that write into the residual stream only in models with LayerNorm and
 # passes over the flag silently in models with RMSNorm, so there the SAE saw uncentred activations.
@@ -251,7 +177,7 @@ class SAEConfig:
             value = metadata.get(name)
             return cfg.get(name) if value is None else value
 
-        architecture = _architecture(cfg.get("architecture"))
+        architecture = read_architecture(cfg.get("architecture"))
         d_in, d_sae = cfg.get("d_in"), cfg.get("d_sae")
         top_k = architecture.activation in (Activation.TOPK, Activation.ABSTOPK)
         read = cls(
@@ -260,7 +186,7 @@ class SAEConfig:
             d_sae=d_sae,  # type: ignore[arg-type]
             d_out=cfg.get("d_out", d_in) if architecture.is_transcoder else d_in,  # type: ignore[arg-type]
             apply_b_dec_to_input=_flag(cfg, "apply_b_dec_to_input", not architecture.is_transcoder),
-            normalize_activations=_normalization(cfg.get("normalize_activations")),
+            normalize_activations=read_normalization(cfg.get("normalize_activations")),
             k=cfg.get("k") if top_k else None,
             rescale_acts_by_decoder_norm=top_k and _flag(cfg, "rescale_acts_by_decoder_norm", False),
             reshape_activations=str(cfg.get("reshape_activations") or "none"),
@@ -301,25 +227,6 @@ def _flag(cfg: Mapping[str, Any], field: str, default: bool) -> bool:
     if not isinstance(value, bool):
         raise _bad(field, "true or false", value)
     return value
-
-
-def _architecture(name: Any) -> Architecture:
-    if name in _REFUSED:
-        raise UserError(f"emosae cannot use an SAE of architecture {name!r}: {_REFUSED[name]}.")
-    try:
-        return Architecture(name)
-    except ValueError:
-        raise unknown_name("SAE architecture", str(name), [kind.value for kind in Architecture]) from None
-
-
-def _normalization(name: Any) -> Normalization:
-    if name in _REFUSED_NORMALIZATIONS:
-        raise UserError(f"emosae cannot use normalize_activations={name!r}: {_REFUSED_NORMALIZATIONS[name]}.")
-    try:
-        return Normalization.NONE if name is None else Normalization(name)
-    except ValueError:
-        options = [kind.value for kind in Normalization]
-        raise unknown_name("activation normalization", str(name), options) from None
 
 
 def _centred(cfg: SAEConfig, kwargs: Mapping[str, Any]) -> bool:

@@ -58,6 +58,11 @@ class Selection:
     alpha: float
     stability: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=STABILITY_SCHEMA))
 
+    def _repr_html_(self) -> str:
+        from emosae.notebook import result_html
+
+        return result_html(self)
+
     def features(self, name: str, concept: str | None = None) -> np.ndarray:
         """Return the distinct features of a set, increasing.
 

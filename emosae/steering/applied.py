@@ -85,6 +85,11 @@ class Applied:
     def __repr__(self) -> str:
         return f"Applied({sum(map(len, self.plan.rows))} clamps at {', '.join(map(str, self.sites)) or 'no site'})"
 
+    def _repr_html_(self) -> str:
+        from emosae.notebook import applied_html
+
+        return applied_html(self)
+
     @property
     def clamps(self) -> pl.DataFrame:
         """One line a clamp: row of the plan, site, sae, feature, op, value, unit, only_if_active."""

@@ -77,6 +77,11 @@ class Clamp:
     only_if_active: bool = False
     sae: SparseAutoencoder | Site | str | None = None
 
+    def _repr_html_(self) -> str:
+        from emosae.notebook import clamp_html
+
+        return clamp_html(self)
+
     def __post_init__(self) -> None:
         op, unit = _named("operation", Op, self.op), _named("unit", Unit, self.unit)
         object.__setattr__(self, "op", op)

@@ -12,7 +12,7 @@ from emosae.errors import UserError
 if TYPE_CHECKING:
     from emosae.concepts import ConceptSet
 
-__all__ = ["SPACELESS", "Classifier", "get_classifier", "hugging_face", "lexicon", "phantom"]
+__all__ = ["SPACELESS", "Classifier", "get_classifier", "hugging_face", "labels_of", "lexicon", "phantom"]
 
 Classifier = Callable[[Sequence[str]], Sequence[str | None]]
 """Takes texts and gives for each the concept that it expresses, or None for none."""
@@ -103,6 +103,15 @@ def hugging_face(name: str, *, device: str = "cpu") -> Classifier:
         return [str(found["label"]).casefold() for found in run(list(texts))] if len(texts) else []
 
     return classify
+
+
+def labels_of(which: Any) -> set[str] | None:
+    """Name what a Hugging Face classifier can call a text, casefolded; None for others, which know all concepts."""
+    if not isinstance(which, str) or which in ("lexicon", "phantom", "norms"):
+        return None
+    from transformers import AutoConfig
+
+    return {str(label).casefold() for label in AutoConfig.from_pretrained(which).id2label.values()}
 
 
 def get_classifier(which: Any, *, tokenizer: Any, concepts: ConceptSet) -> tuple[str, Classifier]:

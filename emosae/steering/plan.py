@@ -79,6 +79,11 @@ class Plan:
     error: ErrorTerm = ErrorTerm.KEEP
     model: str | None = None
 
+    def _repr_html_(self) -> str:
+        from emosae.notebook import plan_html
+
+        return plan_html(self)
+
     def for_sae(self, fingerprint: str) -> tuple[tuple[Clamp, ...], ...]:
         """Give the clamps of one SAE, row by row."""
         return tuple(tuple(clamp for clamp in row if clamp.sae == fingerprint) for row in self.rows)

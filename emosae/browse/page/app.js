@@ -2,7 +2,7 @@
 "use strict";
 
 (() => {
-  const { make, number } = emosae;
+  const { make } = emosae;
   const at = (id) => document.getElementById(id);
   const menu = JSON.parse(at("menu").textContent);
   const ROWS = 50;
@@ -16,11 +16,18 @@
   let results = [];
   let shown = 0;
 
-  // Data are scripts, because a page that was opened from a file may fetch nothing.
+  // Data are scripts, because a page that was opened from a file may fetch nothing; a page in one file holds them itself.
   const load = (path) => {
     if (!waiting.has(path)) {
       waiting.set(path, new Promise((done, failed) => {
-        const script = make("script", { src: path, onload: done, onerror: () => { waiting.delete(path); failed(new Error(path)); } });
+        const held = at(path);
+        if (held) {
+          const [call, ...data] = JSON.parse(held.textContent);
+          emosae[call](...data);
+          done();
+          return;
+        }
+        const script = make("script", { src: `${path}.js`, onload: done, onerror: () => { waiting.delete(path); failed(new Error(path)); } });
         document.head.append(script);
       }));
     }
@@ -29,13 +36,15 @@
   emosae.index = (slug, data) => indexes.set(slug, new emosae.Index(data));
   emosae.cards = (slug, file, cards) => files.set(`${slug} ${file}`, cards);
   emosae.site = async (slug) => {
-    if (!indexes.has(slug)) await load(`data/${slug}/index.js`);
+    if (!indexes.has(slug)) await load(`data/${slug}/index`);
     return indexes.get(slug);
   };
   emosae.feature = async (slug, feature) => {
     const own = await emosae.site(slug);
     const file = Math.floor(feature / own.cards_per_file);
-    if (!files.has(`${slug} ${file}`)) await load(`data/${slug}/${String(file).padStart(5, "0")}.js`);
+    const path = `data/${slug}/${String(file).padStart(5, "0")}`;
+    if (own.held !== undefined && !at(path)) return null;
+    if (!files.has(`${slug} ${file}`)) await load(path);
     return files.get(`${slug} ${file}`)[feature % own.cards_per_file];
   };
   // A feature that is dragged says which it is; other pages take it from the event's data.
@@ -85,7 +94,7 @@
     at("table").tHead.replaceChildren(make("tr", {}, heads.map(([name, title], place) => {
       const own = name && name === sorted;
       const direction = own ? (state.order === "up" ? "ascending" : "descending") : null;
-      const cell = make("th", { scope: "col", class: place < 3 ? (own ? "sorted" : "") : own ? "n sorted" : "n more", "aria-sort": direction });
+      const cell = make("th", { scope: "col", class: place < 3 ? (own ? "sorted" : title === "Emotion" ? "emotion" : "") : own ? "n sorted" : "n more", "aria-sort": direction });
       if (!name) cell.textContent = title;
       else cell.append(make("button", { type: "button", text: title, onclick: () => go({ sort: name, order: own && state.order === "down" ? "up" : "down" }, true) }));
       return cell;
@@ -95,12 +104,12 @@
   const row = (feature, sorted, concept) => {
     const first = make("a", { href: address({ f: feature }), draggable: "true", "data-feature": feature, text: String(feature) });
     first.addEventListener("dragstart", (event) => emosae.drag(event, feature));
-    const name = index.concepts[concept ?? index.concept[feature]] || "";
+    const emotion = (index.concepts[concept ?? index.concept[feature]] || "").replaceAll("_", " ");
     return make("tr", { class: feature === state.f ? "own" : "" }, [
       make("th", { scope: "row" }, [first]),
-      make("td", { text: name.replaceAll("_", " ") }),
-      make("td", { class: "words" }, [make("bdi", { text: words(feature) || "did not fire" })]),
-      ...columns.map(([column]) => make("td", { class: column === sorted ? "n sorted" : "n more", text: number(index.value(column, feature, concept)) })),
+      make("td", { class: "emotion", text: emotion }),
+      make("td", { class: "words" }, [make("span", { class: "emotion-too", text: emotion }), make("bdi", { text: words(feature) || "did not fire" })]),
+      ...columns.map(([column]) => make("td", { class: column === sorted ? "n sorted" : "n more", text: emosae.shown(column, index.value(column, feature, concept)) })),
     ]);
   };
   const more = () => {
@@ -126,6 +135,12 @@
     at("status").textContent = beyond + (state.q.trim() ? `${results.length.toLocaleString("en")} of ${all} features` : `${all} features`);
   };
 
+  const absent = (feature) => [
+    make("h2", { id: "card-title", text: `Feature ${feature}` }),
+    make("p", { class: "missing", text: `This file holds ${cards_held()}. Its card is in the browser's folder alone.` }),
+    make("p", { class: "buttons" }, [make("button", { type: "button", class: "back", text: "Back to the list", onclick: close })]),
+  ];
+  const cards_held = () => `the cards of ${index.held.toLocaleString("en")} of ${index.features.toLocaleString("en")} features, those that some emotion selects`;
   const close = () => go({ f: null });
   const step = (by) => {
     const place = results.indexOf(state.f);
@@ -144,7 +159,7 @@
     else {
       try {
         const card = await emosae.feature(state.site, wanted);
-        parts = emosae.card(card, { close, step, words, href: (feature) => address({ f: feature }) });
+        parts = card === null ? absent(wanted) : emosae.card(card, { close, step, words, href: (feature) => address({ f: feature }) });
       } catch {
         parts = [make("h2", { id: "card-title", text: `Feature ${wanted}` }), make("p", { class: "missing", text: "Its file cannot be read. Keep the folder data beside this page." })];
       }
@@ -185,11 +200,11 @@
   };
   // What depends on the SAE alone.
   const furnish = () => {
-    columns = emosae.COLUMNS.filter(([name]) => index.values[name].some((value) => !Number.isNaN(value)));
+    columns = emosae.COLUMNS.filter(([name]) => name in index.values);
     at("sort").replaceChildren(...columns.map(([name, title]) => make("option", { value: name, text: title.toLowerCase() })), make("option", { value: "number", text: "number" }));
     const own = menu.find((each) => each.slug === state.site);
     at("subtitle").textContent = `${own.sae} at ${own.site} · ${index.features.toLocaleString("en")} features · ${own.tokens.toLocaleString("en")} tokens of ${own.corpus}`;
-    at("about").textContent = `Contexts come from ${own.texts.toLocaleString("en")} texts, special tokens left out. This page sends nothing anywhere.`;
+    at("about").textContent = `Contexts come from ${own.texts.toLocaleString("en")} texts, special tokens left out. This page sends nothing anywhere.${index.held < index.features ? ` It holds ${cards_held()}; the search finds all.` : ""}`;
     at("notes").replaceChildren(...own.notes.map((note) => make("p", { class: "missing", text: note })));
     at("known").replaceChildren(...[...index.concepts, ...index.languages].map((name) => make("option", { value: name })));
     at("emotions").hidden = !index.concepts.length;
@@ -200,6 +215,11 @@
   at("site-field").hidden = menu.length < 2;
   at("meanings").append(...emosae.COLUMNS.flatMap(([, title, text]) => [make("dt", { text: title }), make("dd", { text })]));
   at("emotions").open = !NARROW.matches;
+  // Not by its address: that is where the view is kept.
+  at("skip").addEventListener("click", (event) => {
+    event.preventDefault();
+    at(NARROW.matches && state.f !== null ? "card" : "q").focus();
+  });
   at("q").addEventListener("input", () => go({ q: at("q").value }, true));
   at("controls").addEventListener("submit", (event) => {
     event.preventDefault();

@@ -29,7 +29,7 @@ emosae.make = (tag, options = {}, children = []) => {
       return token;
     });
     return make("li", {}, [
-      make("span", { class: "value", text: number(value), "aria-label": `activation ${number(value)}` }),
+      make("span", { class: "value" }, [make("span", { class: "unseen", text: "activation " }), number(value)]),
       make("p", { class: "context", dir: "auto" }, tokens),
     ]);
   };
@@ -61,7 +61,7 @@ emosae.make = (tag, options = {}, children = []) => {
   };
 
   const table = (caption, heads, rows) =>
-    make("div", { class: "table-box", role: "region", tabindex: "0", "aria-label": caption }, [
+    make("div", { class: "table-box", role: "group", tabindex: "0", "aria-label": caption }, [
       make("table", {}, [
         make("caption", { text: caption }),
         make("thead", {}, [make("tr", {}, heads.map(([text, numeric]) => make("th", { scope: "col", class: numeric ? "n" : "", text })))]),

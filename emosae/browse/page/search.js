@@ -12,7 +12,12 @@ emosae.COLUMNS = [
 ];
 
 // Numbers that were written as the base64 of their bytes.
-emosae.unpack = (text, Kind) => new Kind(Uint8Array.from(atob(text), (byte) => byte.charCodeAt(0)).buffer);
+emosae.unpack = (text, Kind) => {
+  const raw = atob(text);
+  const bytes = new Uint8Array(raw.length);
+  for (let at = 0; at < raw.length; at++) bytes[at] = raw.charCodeAt(at);
+  return new Kind(bytes.buffer);
+};
 
 emosae.Index = class {
   constructor(data) {
@@ -121,7 +126,9 @@ emosae.Index = class {
   }
 };
 
-// Numbers as they are shown: three digits, no zero before the point of a share.
+// Numbers as they are shown: three digits; in the list, shares with three decimals, so that a column can be compared.
+emosae.SHARES = new Set(["selectivity", "universality", "output_score"]);
+emosae.shown = (column, value) => (emosae.SHARES.has(column) && Number.isFinite(value) ? value.toFixed(3) : emosae.number(value));
 emosae.number = (value) => {
   if (value === null || value === undefined || Number.isNaN(value)) return "";
   if (value === 0) return "0";

@@ -10,6 +10,7 @@ import polars as pl
 from emosae.report.curves import Curve, CurvePanel, draw_curves
 from emosae.report.names import language_name, order_names, readable, split_language
 from emosae.report.page import Block, Canvas, Column, Paragraph, Section, Table
+from emosae.report.sections.depth_layers import layer_blocks
 from emosae.report.sections.depth_ratings import rating_curves
 from emosae.report.sections.likeness import (
     ROLE_ORDER,
@@ -35,7 +36,11 @@ def depth_section(run: Run, canvas: Canvas) -> Section | None:
     if len(run.stages) < 2:
         return None
     place, axis, ticks = _places(run)
-    blocks = [*_geometry(run, canvas, place, axis, ticks), *rating_curves(run, canvas, place, axis, ticks)]
+    blocks = [
+        *_geometry(run, canvas, place, axis, ticks),
+        *layer_blocks(run, canvas, place),
+        *rating_curves(run, canvas, place, axis, ticks),
+    ]
     return Section(anchor="depth", title="Sites side by side", blocks=blocks) if blocks else None
 
 

@@ -12,6 +12,7 @@ from emosae.report.names import language_name, readable
 from emosae.report.page import Block, Canvas, Column, Missing, Paragraph, Section, Table
 from emosae.report.sections.axes import axes_blocks, between_blocks, beyond_blocks
 from emosae.report.sections.control_set import control_blocks
+from emosae.report.sections.latents import latent_blocks
 from emosae.report.sections.likeness import (
     NEEDED,
     Likeness,
@@ -22,6 +23,8 @@ from emosae.report.sections.likeness import (
     raters_ceiling,
     space_role,
 )
+from emosae.report.sections.other_runs import other_runs_blocks
+from emosae.report.sections.raters import raters_blocks
 from emosae.report.sections.space import emotion_maps, rdm_pair, several_raters
 from emosae.report.sections.wording import counted, interval_name
 from emosae.report.source import Run, Stage
@@ -65,6 +68,8 @@ def geometry_section(run: Run, stage: Stage | None, canvas: Canvas, anchor: str)
         )
     blocks += beyond_blocks(run, stage, canvas) + control_blocks(run, stage, canvas)
     blocks += axes_blocks(run, stage, canvas) + between_blocks(run, stage)
+    blocks += other_runs_blocks(run, stage, canvas) + raters_blocks(run, stage, canvas)
+    blocks += latent_blocks(run, stage, canvas)
     return Section(anchor=anchor, title=title, blocks=blocks)
 
 

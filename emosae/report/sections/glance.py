@@ -12,6 +12,7 @@ from emosae.report.sections.data_sets import scores_by_data_set
 from emosae.report.sections.headline import sentences
 from emosae.report.sections.likeness import likeness
 from emosae.report.sections.ratings_names import cells_of
+from emosae.report.sections.steering_summary import STEERING_BESIDE, steering_tile
 from emosae.report.source import Run, Stage
 from emosae.report.tables import finite
 from emosae.report.text import count, interval, number, shorten
@@ -19,7 +20,7 @@ from emosae.report.text import count, interval, number, shorten
 __all__ = ["Tile", "glance"]
 
 _BESIDE = 4
-_OVERVIEW = ("interval", readable("valence"), readable("residual"), "ceiling")
+_OVERVIEW = ("interval", readable("valence"), readable("residual"), "ceiling", *STEERING_BESIDE.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ def glance(run: Run) -> dict[str, Any]:
         site: [
             *_space(run, stages.get("geometry")),
             *_ratings(stages.get("ratings")),
+            *_steered(stages.get("steer")),
             *_selected(stages.get("select")),
         ]
         for site, stages in run.stages.items()
@@ -110,6 +112,11 @@ def _ratings(stage: Stage | None) -> list[Tile]:
             what += f" ({data_set})" if data_set else ""
             tiles.append(Tile(f"{what}, r", number(own["r"]), beside))
     return tiles
+
+
+def _steered(stage: Stage | None) -> list[Tile]:
+    found = steering_tile(stage)
+    return [] if found is None else [Tile(*found)]
 
 
 def _selected(stage: Stage | None) -> list[Tile]:

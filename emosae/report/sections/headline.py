@@ -6,6 +6,7 @@ from emosae.report.names import language_name, readable
 from emosae.report.sections.data_sets import scores_by_data_set
 from emosae.report.sections.likeness import likeness
 from emosae.report.sections.space import several_raters
+from emosae.report.sections.steering_summary import steering_sentences
 from emosae.report.source import Run, Stage, part
 from emosae.report.tables import finite
 from emosae.report.text import count, number, shorten
@@ -20,10 +21,19 @@ def sentences(run: Run) -> list[str]:
         sites = [shorten(site, 60) for site in run.stages]
         return [
             f"{name[0].upper()}{name[1:]} was read at {len(sites)} sites: {', '.join(sites[:-1])} and {sites[-1]}. The "
-            "table below holds the scores of each beside their baselines."
+            "table below holds the scores of each beside their baselines.",
+            *(
+                line
+                for site, stages in run.stages.items()
+                for line in steering_sentences(f"{name} at {shorten(site, 60)}", stages.get("steer"))
+            ),
         ]
     stages = next(iter(run.stages.values()), {})
-    return [*_of_space(name, run, stages.get("geometry")), *_of_ratings(run, stages.get("ratings"))]
+    return [
+        *_of_space(name, run, stages.get("geometry")),
+        *_of_ratings(run, stages.get("ratings")),
+        *steering_sentences(name, stages.get("steer")),
+    ]
 
 
 def _name(run: Run) -> str:

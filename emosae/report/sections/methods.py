@@ -10,6 +10,7 @@ from emosae.report.page import Block, Copy, Paragraph, References, Section
 from emosae.report.sections.about import model_name
 from emosae.report.sections.references import references
 from emosae.report.sections.space import several_raters
+from emosae.report.sections.steering_summary import steering_methods
 from emosae.report.source import Run, part
 from emosae.report.text import count, shorten, words_of
 
@@ -21,7 +22,13 @@ def methods_section(run: Run) -> Section:
     done = {name for stages in run.stages.values() for name in stages}
     texts = [
         text
-        for text in (_reading(run), _selection(run, done), _geometry(run, done), _ratings(run, done))
+        for text in (
+            _reading(run),
+            _selection(run, done),
+            _geometry(run, done),
+            _ratings(run, done),
+            steering_methods(run),
+        )
         if text
     ]
     blocks: list[Block] = [
@@ -154,6 +161,16 @@ def _geometry_controls(run: Run, settings: Mapping[str, Any]) -> str:
             " Over sites, p was corrected by the maximum statistic, and the choice of a site was checked by "
         )
         text += "choosing on one half of the emotions and scoring on the other."
+    geometry = [stages["geometry"] for stages in run.stages.values() if "geometry" in stages]
+    if any(stage.table("raters_summary", "p").drop_nulls("p").height for stage in geometry):
+        text += " Each rater's likeness to a space was held against the rater's agreement with the others, and the "
+        text += "spread of the raters about that line against simulations in which all share one truth."
+    if _holds(run, "geometry", "runs"):
+        text += (
+            " Spaces were compared with those of the same kind in other runs, on the emotions that both have."
+        )
+    if _holds(run, "geometry", "cebra", "labels"):
+        text += " CEBRA latents were fitted to the labels and, as a control, to shuffled labels."
     return text
 
 

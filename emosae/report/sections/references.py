@@ -38,6 +38,42 @@ _BY_STAGE = {
         ),
     ],
     "ratings": [],
+    "steer": [
+        Reference(
+            "Templeton, A., et al. (2024). Scaling monosemanticity: extracting interpretable features from Claude 3 "
+            "Sonnet. Transformer Circuits Thread.",
+            "https://transformer-circuits.pub/2024/scaling-monosemanticity/",
+        ),
+        Reference(
+            "Wu, Z., Arora, A., Geiger, A., Wang, Z., Huang, J., Jurafsky, D., Manning, C. D., & Potts, C. (2025). "
+            "AxBench: steering LLMs? Even simple baselines outperform sparse autoencoders. arXiv:2501.17148.",
+            "https://arxiv.org/abs/2501.17148",
+        ),
+        Reference(
+            "Arad, D., Mueller, A., & Belinkov, Y. (2025). SAEs are good for steering - if you select the right "
+            "features. arXiv:2505.20063.",
+            "https://arxiv.org/abs/2505.20063",
+        ),
+        Reference(
+            "Li, J., Galley, M., Brockett, C., Gao, J., & Dolan, B. (2016). A diversity-promoting objective function "
+            "for neural conversation models. Proceedings of NAACL-HLT 2016, 110-119.",
+            "https://doi.org/10.18653/v1/N16-1014",
+        ),
+    ],
+}
+# what a way of steering rests on, by the methods that a run shows
+_BY_METHOD = {
+    "diff_mean": Reference(
+        "Marks, S., & Tegmark, M. (2023). The geometry of truth: emergent linear structure in large language model "
+        "representations of true/false datasets. arXiv:2310.06824.",
+        "https://arxiv.org/abs/2310.06824",
+    ),
+    "passage_features": Reference(
+        "Pati, Y. C., Rezaiifar, R., & Krishnaprasad, P. S. (1993). Orthogonal matching pursuit: recursive function "
+        "approximation with applications to wavelet decomposition. Conference Record of the 27th Asilomar Conference "
+        "on Signals, Systems and Computers, 40-44.",
+        "https://doi.org/10.1109/ACSSC.1993.342465",
+    ),
 }
 # what a rating is predicted by, by the setting `ratings.model`
 _BY_MODEL = {
@@ -57,6 +93,11 @@ _SITES = Reference(
     "Nichols, T. E., & Holmes, A. P. (2002). Nonparametric permutation tests for functional neuroimaging: a primer "
     "with examples. Human Brain Mapping, 15, 1-25.",
     "https://doi.org/10.1002/hbm.1058",
+)
+_CEBRA = Reference(
+    "Schneider, S., Lee, J. H., & Mathis, M. W. (2023). Learnable latent embeddings for joint behavioural and neural "
+    "analysis. Nature, 617, 360-368.",
+    "https://doi.org/10.1038/s41586-023-06031-6",
 )
 _RELIABILITY = Reference(
     "Spearman, C. (1904). The proof and measurement of association between two things. The American Journal of "
@@ -78,11 +119,17 @@ def references(run: Run) -> list[Reference]:
     found = [_own(run), _SAE, *(ref for stage in _BY_STAGE if stage in done for ref in _BY_STAGE[stage])]
     if "geometry" in done and len(run.stages) > 1:
         found.append(_SITES)
+    geometry = [stages["geometry"] for stages in run.stages.values() if "geometry" in stages]
+    if any(stage.table("cebra", "labels").height for stage in geometry):
+        found.append(_CEBRA)
     if "ratings" in done:
         found += [
             _BY_MODEL.get(str(part(run.config, "ratings").get("model")), _BY_MODEL["ridge"]),
             _RELIABILITY,
         ]
+    steered = [stages["steer"] for stages in run.stages.values() if "steer" in stages]
+    shown = {method for stage in steered for method in stage.table("methods", "method")["method"]}
+    found += [work for method, work in _BY_METHOD.items() if method in shown]
     return [*found, *_data(run)]
 
 

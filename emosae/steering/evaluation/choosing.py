@@ -13,7 +13,7 @@ from emosae.errors import UserError
 from emosae.features import Reading, extract
 from emosae.steering.emotions import Recipe, dosed
 from emosae.steering.evaluation.contrast import Contrast, contrast_of, strongest
-from emosae.steering.evaluation.methods import Method, Targets
+from emosae.steering.evaluation.methods import Method, Targets, matched_control
 from emosae.steering.words import concepts_of, selection_of
 
 if TYPE_CHECKING:
@@ -22,7 +22,18 @@ if TYPE_CHECKING:
     from emosae.saes import FeatureStats
     from emosae.steering.config import SteeringConfig
 
-__all__ = ["Chooser", "choose_by_words", "read_contrast", "word_contrast"]
+__all__ = [
+    "Chooser",
+    "TransferSets",
+    "choose_by_words",
+    "feature_rows",
+    "read_contrast",
+    "transfer_sets",
+    "word_contrast",
+]
+
+TransferSets = Mapping[str, tuple[str, Targets]]
+"""Name of a set -> the languages that it was chosen from, and its features."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -157,6 +168,39 @@ def word_contrast(
     )
     contrast = contrast_of(taken, emotions, lens.languages)
     return {emotion: contrast.of_residual(emotion, lens.languages) for emotion in emotions}
+
+
+def transfer_sets(
+    chooser: Chooser, method: Method, emotions: Sequence[str], own: Targets, notes: list[str]
+) -> TransferSets:
+    """Choose features from each language alone, those of that language only, and matched controls.
+
+    Args:
+        chooser: Chooses.
+        method: By words or by passages.
+        emotions: The emotions.
+        own: The set of all languages together.
+        notes: Takes what is left out.
+
+    Returns:
+        The sets; none where the study has one language.
+    """
+    languages = chooser.lens.languages
+    if len(languages) < 2:
+        notes.append("Transfer needs two languages, so it was left out. Add one with language=[en,zh].")
+        return {}
+    sets: dict[str, tuple[str, Targets]] = {"universal": (", ".join(languages), own)}
+    for which in [*languages, *(f"{language}_only" for language in languages)]:
+        found, none = chooser.sets(method, which, emotions)
+        if found:
+            sets[which] = (which.removesuffix("_only"), found)
+        if none:
+            notes.append(f"Transfer: no feature is in the set {which} for {', '.join(none)}.")
+    sae = chooser.lens.saes[chooser.site]
+    control = matched_control(sae, chooser.stats, own, chooser.selected())
+    if control:
+        sets["control"] = ("", control)
+    return sets
 
 
 def feature_rows(targets: Mapping[Method, Targets]) -> pl.DataFrame:

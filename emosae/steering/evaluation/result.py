@@ -30,6 +30,7 @@ class SteeringResult:
         transfer: set, chosen_from, emotion (`all` is their mean), language (that is written), n_features, and the
             scores.
         necessity: See `emosae.steering.evaluation.necessity.NECESSITY_SCHEMA`.
+        sense: See `emosae.steering.evaluation.sense.SENSE_SCHEMA`.
         main: The SAE's method with the best score on the openings that doses are chosen on.
         best: The method with the greatest mean score on the reported openings.
         verdict: Which method wins, in a sentence.
@@ -54,6 +55,7 @@ class SteeringResult:
     features: pl.DataFrame
     transfer: pl.DataFrame
     necessity: pl.DataFrame
+    sense: pl.DataFrame
     main: str
     best: str
     verdict: str

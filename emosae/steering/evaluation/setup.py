@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from emosae.errors import UserError, unknown_name
-from emosae.steering.classifiers import Classifier, get_classifier
+from emosae.steering.classifiers import Classifier, get_classifier, labels_of
 from emosae.steering.evaluation.affect import AffectLexicon, nearest_emotion
 from emosae.steering.evaluation.judging import UNSTEERED
 from emosae.steering.evaluation.tables import finite
@@ -70,17 +70,44 @@ def check_apart(chosen_on: Mapping[str, Sequence[str]], reported: Mapping[str, S
 
 
 def first_classifier(
-    config: SteeringConfig, lens: Lens, concepts: ConceptSet, affect: AffectLexicon
+    config: SteeringConfig,
+    lens: Lens,
+    concepts: ConceptSet,
+    emotions: Sequence[str],
+    affect: AffectLexicon,
+    notes: list[str],
 ) -> tuple[str, Classifier]:
-    """Find the classifier that doses are chosen by, and what it is called."""
+    """Find the classifier that doses are chosen by, and what it is called; a note says which emotions it lacks.
+
+    Raises:
+        UserError: There is no such classifier, or it has a label for none of the emotions.
+    """
     if config.classifier != "norms":
-        return get_classifier(config.classifier, tokenizer=lens.tokenizer, concepts=concepts)
-    found = nearest_emotion(affect, concepts)
-    if found is None:
+        found = get_classifier(config.classifier, tokenizer=lens.tokenizer, concepts=concepts)
+        _check_labels(config.classifier, emotions, notes)
+        return found
+    nearest = nearest_emotion(affect, concepts)
+    if nearest is None:
         raise UserError(
             "The classifier 'norms' needs ratings of the emotions' words, got none. Add norms=[…], or take 'lexicon'."
         )
-    return "norms", found
+    return "norms", nearest
+
+
+def _check_labels(classifier: str, emotions: Sequence[str], notes: list[str]) -> None:
+    labels = labels_of(classifier)
+    if labels is None:
+        return
+    lacking = [emotion for emotion in emotions if emotion.casefold() not in labels]
+    if len(lacking) == len(emotions):
+        raise UserError(
+            f"The labels of the classifier {classifier!r} must be names of the emotions that are steered, got "
+            f"{', '.join(sorted(labels)[:8])}. Take another classifier, or other emotions with steering.emotions=."
+        )
+    if lacking:
+        notes.append(
+            f"The classifier {classifier} has no label for {', '.join(lacking)}, so by it no text expresses them."
+        )
 
 
 def second_classifier(

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 import polars as pl
 
 from emosae.errors import UserError
 from emosae.models import is_decoder
 from emosae.steering.clamp import Op
-from emosae.steering.classifiers import Classifier
 from emosae.steering.dose import dose_stats
 from emosae.steering.evaluation.affect import AffectLexicon
 from emosae.steering.evaluation.choosing import (
@@ -21,14 +18,17 @@ from emosae.steering.evaluation.choosing import (
     choose_by_words,
     feature_rows,
     read_contrast,
+    transfer_sets,
     word_contrast,
 )
-from emosae.steering.evaluation.judging import UNSTEERED, judge
-from emosae.steering.evaluation.methods import Method, Tools, make_tools, matched_control
+from emosae.steering.evaluation.desk import Desk, choose_doses, report_asks
+from emosae.steering.evaluation.judging import UNSTEERED
+from emosae.steering.evaluation.methods import Method, Targets, make_tools, matched_control
 from emosae.steering.evaluation.necessity import NECESSITY_SCHEMA, measure_necessity
 from emosae.steering.evaluation.passages import read_passages
 from emosae.steering.evaluation.result import SteeringResult
-from emosae.steering.evaluation.scoring import ALL, Scorer
+from emosae.steering.evaluation.scoring import Scorer
+from emosae.steering.evaluation.sense import SENSE_SCHEMA, measure_sense
 from emosae.steering.evaluation.setup import (
     check_apart,
     content_anchor,
@@ -45,9 +45,11 @@ from emosae.steering.evaluation.tables import (
     transfer_rows,
     verdict,
 )
-from emosae.steering.evaluation.writing import Ask, Text, Writer
+from emosae.steering.evaluation.writing import Writer
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from emosae.concepts import ConceptSet
     from emosae.features import Reading
     from emosae.lens import Lens
@@ -55,40 +57,6 @@ if TYPE_CHECKING:
     from emosae.steering.config import SteeringConfig
 
 __all__ = ["study_steering"]
-
-log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Desk:
-    """What texts are written and judged with."""
-
-    writer: Writer
-    tools: Tools
-    first: Classifier
-    second: Classifier | None
-    affect: AffectLexicon
-    seeds: Sequence[int]
-
-    def asks(
-        self, openings: Mapping[str, Sequence[str]], method: str, emotion: str, dose: float, **more: Any
-    ) -> list[Ask]:
-        """Ask for one text of each opening and seed."""
-        before: Mapping[str, str] = more.get("before", {})
-        return [
-            Ask(
-                method=method, emotion=emotion, language=language, dose=dose, prompt=number, seed=seed,
-                opening=opening, before=before.get(language, ""), clamps=more.get("clamps", ()),
-            )
-            for language, texts in openings.items()
-            for number, opening in enumerate(texts)
-            for seed in self.seeds
-        ]  # fmt: skip
-
-    def done(self, part: str, asks: Sequence[Ask], what: str) -> tuple[pl.DataFrame, list[Text]]:
-        """Write and judge texts."""
-        texts = self.writer.write(asks, what)
-        return judge(self.writer.lens, part, asks, texts, self.first, self.second, self.affect), texts
 
 
 def study_steering(
@@ -133,7 +101,7 @@ def study_steering(
     reported = openings_of(config.report_prompts, "steering.report_prompts", lens.languages, config.n_report)
     check_apart(chosen_on, reported)
     affect = AffectLexicon.of(ratings)
-    called, first = first_classifier(config, lens, concepts, affect)
+    called, first = first_classifier(config, lens, concepts, emotions, affect, notes)
     second, second_name = second_classifier(config, lens, concepts, affect, notes)
 
     passages = None
@@ -143,25 +111,10 @@ def study_steering(
         )
     contrast = None if passages is None else read_contrast(lens, site, passages, emotions, max_tokens)
     chooser = Chooser(lens=lens, site=site, stats=stats, config=config, contrast=contrast)
-    by_words = choose_by_words(chooser, emotions, notes)
-    emotions = list(by_words)
-    targets: dict[Method, Any] = {Method.WORD_FEATURES: by_words}
-    if contrast is None:
-        notes.append(
-            "The study names no passages, so features were chosen by words alone, DiffMean is that of words, and "
-            "necessity was not measured. Give steering.passages=FILE."
-        )
-        residuals = word_contrast(lens, words, emotions, neutral)
-    else:
-        by_passages, none = chooser.sets(Method.PASSAGE_FEATURES, "universal", emotions)
-        if none:
-            notes.append(f"No feature fires more in passages of {', '.join(none)} than in others: left out.")
-            emotions = [emotion for emotion in emotions if emotion in by_passages]
-            targets[Method.WORD_FEATURES] = {emotion: by_words[emotion] for emotion in emotions}
-        targets[Method.PASSAGE_FEATURES] = by_passages
-        residuals = {emotion: contrast.of_residual(emotion, lens.languages) for emotion in emotions}
-    tools = make_tools(sae, stats, targets, residuals, seed, Op(config.op))
-    desk = _Desk(
+    material = _material(chooser, emotions, words, neutral, notes)
+    emotions = material.emotions
+    tools = make_tools(sae, stats, material.targets, material.residuals, seed, Op(config.op))
+    desk = Desk(
         writer=Writer(
             lens=lens, saes=(sae, tools.basis.sae), scope=config.scope, decoding=config.decoding,
             batch_rows=config.batch_rows, use_cache=use_cache,
@@ -169,9 +122,12 @@ def study_steering(
         tools=tools, first=first, second=second, affect=affect, seeds=config.seeds,
     )  # fmt: skip
 
-    choose, doses, tried, main = _choose(desk, chosen_on, emotions, list(targets), config.doses)
-    sets = _transfer_sets(chooser, main, emotions, targets[main], stats, notes) if config.transfer else {}
-    asks = _report_asks(desk, reported, emotions, concepts, doses, main, config, sets)
+    vectors = [*([Method.DIFF_MEAN] if material.residuals else []), Method.DECODER_SUM]
+    chosen = choose_doses(desk, chosen_on, emotions, list(material.targets), vectors, config.doses)
+    doses, main = chosen.doses, chosen.main
+    own = material.targets[main]
+    sets = transfer_sets(chooser, main, emotions, own, notes) if config.transfer else {}
+    asks = report_asks(desk, reported, emotions, concepts, chosen, config, sets)
     report, written = desk.done("report", asks, "writing steered text")
     scorer = Scorer.of(report, emotions, config.n_resamples, seed, second is not None)
     shown = [method for method in Method if (report["method"] == str(method)).any()]
@@ -183,22 +139,22 @@ def study_steering(
         if m not in (main, Method.UNSTEERED)
         for e in emotions
     ]
-    scores = pl.DataFrame([*choose, *score_rows(scorer, "report", asked)], infer_schema_length=None)
+    scores = pl.DataFrame([*chosen.rows, *score_rows(scorer, "report", asked)], infer_schema_length=None)
     methods, numbers = method_rows(scorer, shown, emotions, doses, main)
-    best, said = verdict(numbers)
+    best, said = verdict(numbers, main)
     held = {emotion: doses[main, emotion] for emotion in emotions}
     transfer = transfer_rows(scorer, sets, held) if sets else pl.DataFrame(schema={"set": pl.String})
+    necessity, sense = _reading(chooser, passages, concepts, material, main, max_tokens, seed)
     return SteeringResult(
         texts=report,
         scores=scores,
-        doses=dose_rows(doses, tried, scores, main),
+        doses=dose_rows(doses, chosen.reached, scores, main),
         methods=methods,
         expressed=expressed_rows(report, shown, emotions, doses),
         features=feature_rows(tools.targets),
         transfer=transfer,
-        necessity=_necessity(
-            lens, site, chooser, passages, concepts, targets[main], config, max_tokens, seed
-        ),
+        necessity=necessity,
+        sense=sense,
         main=str(main),
         best=str(best),
         verdict=said,
@@ -216,115 +172,67 @@ def study_steering(
     )
 
 
-def _choose(
-    desk: _Desk,
-    openings: Mapping[str, Sequence[str]],
-    emotions: Sequence[str],
-    featured: Sequence[Method],
-    doses: Sequence[float],
-) -> tuple[list[dict[str, Any]], dict[tuple[Method, str], float], dict[tuple[Method, str], float], Method]:
-    """Choose each method's dose for each emotion, and the SAE's better method; controls get that one's doses."""
-    tuned = [*featured, Method.DIFF_MEAN, Method.DECODER_SUM]
-    asks = desk.asks(openings, UNSTEERED, "", 0.0)
-    for method in tuned:
-        for emotion in emotions:
-            for dose in doses:
-                clamps = desk.tools.clamps(method, emotion, dose)
-                asks += desk.asks(openings, str(method), emotion, dose, clamps=clamps)
-    table, _ = desk.done("choose", asks, "choosing doses")
-    scorer = Scorer.of(table, emotions, 0, 0, desk.second is not None)
-    rows = score_rows(scorer, "choose", [(str(m), e, d) for m in tuned for e in emotions for d in doses])
-    score = {(r["method"], r["emotion"], r["dose"]): r["score"] or 0.0 for r in rows if r["language"] == ALL}
-    chosen: dict[tuple[Method, str], float] = {}
-    reached: dict[tuple[Method, str], float] = {}
-    for method in tuned:
-        for emotion in emotions:
-            own = [score[str(method), emotion, dose] for dose in doses]
-            at = int(np.argmax(own))  # the smallest of equals: more push than needed costs text
-            chosen[method, emotion], reached[method, emotion] = doses[at], own[at]
-    main = max(featured, key=lambda method: sum(reached[method, emotion] for emotion in emotions))
-    for control in (Method.RANDOM_FEATURES, Method.RANDOM_DIRECTION):
-        chosen |= {(control, emotion): chosen[main, emotion] for emotion in emotions}
-    return rows, chosen, reached, main
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Material:
+    """What methods are made of: the emotions that can be steered, features by method, and mean residuals."""
+
+    emotions: list[str]
+    targets: dict[Method, Targets]
+    residuals: Mapping[str, np.ndarray]
 
 
-def _report_asks(
-    desk: _Desk,
-    openings: Mapping[str, Sequence[str]],
-    emotions: Sequence[str],
-    concepts: ConceptSet,
-    doses: Mapping[tuple[Method, str], float],
-    main: Method,
-    config: SteeringConfig,
-    sets: Mapping[str, tuple[str, Mapping[str, Mapping[int, float]]]],
-) -> list[Ask]:
-    asks = desk.asks(openings, UNSTEERED, "", 0.0)
-    for emotion in emotions:
-        for (method, of), dose in doses.items():
-            if of == emotion:
-                own = {dose, *config.doses} if method is main else {dose}
-                for each in sorted(own):
-                    clamps = desk.tools.clamps(method, emotion, each)
-                    asks += desk.asks(openings, str(method), emotion, each, clamps=clamps)
-        if config.instruction.keys() >= openings.keys():
-            before = {
-                language: config.instruction[language].format(
-                    emotion=concepts.labels[language].get(emotion, emotion)
-                )
-                for language in openings
-            }
-            asks += desk.asks(openings, str(Method.PROMPT), emotion, 0.0, before=before)
-        for name, (_, features) in sets.items():
-            if emotion in features:
-                dose = doses[main, emotion]
-                clamps = desk.tools.set_to(features[emotion], dose)
-                asks += desk.asks(openings, f"transfer/{name}", emotion, dose, clamps=clamps)
-    return asks
-
-
-def _transfer_sets(
-    chooser: Chooser, main: Method, emotions: Sequence[str], own: Any, stats: Any, notes: list[str]
-) -> dict[str, tuple[str, Mapping[str, Mapping[int, float]]]]:
-    """Choose features from each language alone, those of that language only, and matched controls."""
-    languages = chooser.lens.languages
-    if len(languages) < 2:
-        notes.append("Transfer needs two languages, so it was left out. Add one with language=[en,zh].")
-        return {}
-    sets: dict[str, tuple[str, Mapping[str, Mapping[int, float]]]] = {
-        "universal": (", ".join(languages), own)
-    }
-    for which in [*languages, *(f"{language}_only" for language in languages)]:
-        found, none = chooser.sets(main, which, emotions)
-        if found:
-            sets[which] = (which.removesuffix("_only"), found)
+def _material(
+    chooser: Chooser, emotions: list[str], words: Reading, neutral: pl.DataFrame | None, notes: list[str]
+) -> _Material:
+    lens, contrast = chooser.lens, chooser.contrast
+    by_words = choose_by_words(chooser, emotions, notes)
+    emotions = list(by_words)
+    targets: dict[Method, Targets] = {Method.WORD_FEATURES: by_words}
+    if contrast is None:
+        notes.append(
+            "The study names no passages, so features were chosen by words alone, DiffMean is that of words, and "
+            "necessity was not measured. Give steering.passages=FILE."
+        )
+    else:
+        by_passages, none = chooser.sets(Method.PASSAGE_FEATURES, "universal", emotions)
         if none:
-            notes.append(f"Transfer: no feature is in the set {which} for {', '.join(none)}.")
-    sae = chooser.lens.saes[chooser.site]
-    control = matched_control(sae, stats, own, chooser.selected())
-    if control:
-        sets["control"] = ("", control)
-    return sets
+            notes.append(f"No feature fires more in passages of {', '.join(none)} than in others: left out.")
+            emotions = [emotion for emotion in emotions if emotion in by_passages]
+            targets[Method.WORD_FEATURES] = {emotion: by_words[emotion] for emotion in emotions}
+        targets[Method.PASSAGE_FEATURES] = by_passages
+    residuals: Mapping[str, np.ndarray]
+    if lens.saes[chooser.site].cfg.architecture.is_transcoder:
+        residuals = {}  # what a transcoder reads is another space than what it writes, even of the same width
+        notes.append(
+            "DiffMean was left out: the SAE is a transcoder, which writes elsewhere than it reads, so a difference of "
+            "what it reads is no direction of what it writes. The sum of decoder rows stands, for these are written."
+        )
+    elif contrast is None:
+        residuals = word_contrast(lens, words, emotions, neutral)
+    else:
+        residuals = {emotion: contrast.of_residual(emotion, lens.languages) for emotion in emotions}
+    return _Material(emotions=emotions, targets=targets, residuals=residuals)
 
 
-def _necessity(
-    lens: Lens,
-    site: Site,
+def _reading(
     chooser: Chooser,
     passages: pl.DataFrame | None,
     concepts: ConceptSet,
-    own: Mapping[str, Mapping[int, float]],
-    config: SteeringConfig,
+    material: _Material,
+    main: Method,
     max_tokens: int,
     seed: int,
-) -> pl.DataFrame:
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Read passages that chose nothing: what is lost without each emotion's features, and what these tell of them."""
     if passages is None:
-        return pl.DataFrame(schema=NECESSITY_SCHEMA)
-    sae = lens.saes[site]
+        return pl.DataFrame(schema=NECESSITY_SCHEMA), pl.DataFrame(schema=SENSE_SCHEMA)
+    lens, config, own = chooser.lens, chooser.config, material.targets[main]
+    sae, held = lens.saes[chooser.site], passages.filter(pl.col("part") == "necessity")
     controls = matched_control(sae, chooser.stats, own, chooser.selected())
-    return measure_necessity(
+    necessity = measure_necessity(
         lens,
         sae,
-        passages.filter(pl.col("part") == "necessity"),
+        held,
         concepts,
         config.question,
         {emotion: list(features) for emotion, features in own.items()},
@@ -333,3 +241,15 @@ def _necessity(
         seed=seed,
         max_tokens=max_tokens,
     )
+    sets = {**{str(method): targets for method, targets in material.targets.items()}, "control": controls}
+    sense = measure_sense(
+        lens,
+        chooser.site,
+        held,
+        concepts,
+        sets,
+        n_resamples=config.n_resamples,
+        seed=seed,
+        max_tokens=max_tokens,
+    )
+    return necessity, sense

@@ -95,8 +95,13 @@ def method_rows(
     return pl.DataFrame(rows, infer_schema_length=None), {m: own[ALL] for m, own in found.items()}
 
 
-def verdict(numbers: Mapping[Method, Numbers]) -> tuple[Method, str]:
-    """Say which method has the greatest score, and whether it stands clear of the next."""
+def verdict(numbers: Mapping[Method, Numbers], main: Method) -> tuple[Method, str]:
+    """Say which method has the greatest score, whether it stands clear of the next, and where the SAE's features are.
+
+    Args:
+        numbers: Each method's scores over all languages.
+        main: The SAE's method; where it is neither of the two its score is said too, and random features' beside it.
+    """
     order = sorted(numbers, key=lambda method: -float(numbers[method]["score"][0]))
     first, second = order[0], order[1]
     gap = numbers[first]["score"] - numbers[second]["score"]
@@ -105,10 +110,12 @@ def verdict(numbers: Mapping[Method, Numbers]) -> tuple[Method, str]:
         f"{_capital(_NAMES[first])} has the best score, {numbers[first]['score'][0]:.2f}, before {_NAMES[second]} with "
         f"{numbers[second]['score'][0]:.2f}"
     )
-    if low is None or high is None:
-        return first, text + "."
-    clear = "a clear lead" if low > 0 else "no clear lead"
-    return first, f"{text}: {clear} (difference {gap[0]:.2f}, 95 % interval {low:.2f} to {high:.2f})."
+    if low is not None and high is not None:
+        clear = "a clear lead" if low > 0 else "no clear lead"
+        text += f": {clear} (difference {gap[0]:.2f}, 95 % interval {low:.2f} to {high:.2f})"
+    rest = [m for m in (main, Method.RANDOM_FEATURES) if m in numbers and m not in (first, second)]
+    beside = " and ".join(f"{_NAMES[m]} {numbers[m]['score'][0]:.2f}" for m in rest)
+    return first, f"{text}. {_capital(beside)}." if beside else f"{text}."
 
 
 def _capital(text: str) -> str:
