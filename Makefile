@@ -48,7 +48,7 @@ phantom-figures: .venv/dev.stamp  ## what such a phantom measures, and its model
 
 .venv/dev.stamp: .venv/run.stamp
 	$(PIP) -e '.[dev]'
-	@npm install --silent --no-fund --no-audit --no-save --prefix .venv/node axe-core@4 >/dev/null 2>&1 \
+	@npm install --silent --fetch-retries=1 --fetch-timeout=30000 --no-fund --no-audit --no-save --prefix .venv/node axe-core@4 >/dev/null 2>&1 \
 		|| echo "axe-core was not installed (it needs npm and its registry); the tests of accessibility are skipped"
 	@touch $@
 

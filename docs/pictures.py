@@ -19,6 +19,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 MOST_BYTES = 200_000
+EMOSAE = Path(sys.executable).with_name("emosae")
 
 
 def emotion_map(browser: Any, made: dict[str, Path]) -> bytes:
@@ -42,7 +43,29 @@ def feature_browser(browser: Any, made: dict[str, Path]) -> bytes:
     return picture
 
 
-PICTURES = {"emotion_map": emotion_map, "feature_browser": feature_browser}
+def steering_desk(browser: Any, made: dict[str, Path]) -> bytes:
+    """The desk: a neutral opening unsteered and turned to joy, its tokens coloured by how far each was moved."""
+    command = [str(EMOSAE), "serve", "preset=phantom", "serve.port=0", f"browse={made['browser']}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            address = next(line.split()[1] for line in server.stdout if line.startswith("desk: "))
+            page = browser.new_page(viewport={"width": 1360, "height": 1000})
+            page.goto(address)
+            page.wait_for_function("() => document.body.dataset.ready === 'yes'")
+            page.locator("#dose-joy").fill("1")
+            page.click("#generate")
+            # the emotion is told last: the phantom's own classifier learns first
+            wait = "() => /^emotion(?!none)./.test(document.querySelector('#steered .facts').textContent)"
+            page.wait_for_function(wait, timeout=600_000)
+            picture: bytes = page.screenshot()
+            page.close()
+        finally:
+            server.terminate()
+    return picture
+
+
+PICTURES = {"emotion_map": emotion_map, "feature_browser": feature_browser, "steering_desk": steering_desk}
 
 
 def shrink(picture: bytes) -> bytes:
@@ -58,7 +81,7 @@ def shrink(picture: bytes) -> bytes:
 def make(command: str, folder: Path, *settings: str) -> Path:
     """Run a command of emosae on the phantom and give the folder that it wrote."""
     words = [
-        str(Path(sys.executable).with_name("emosae")),
+        str(EMOSAE),
         command,
         "preset=phantom",
         f"output={folder}",

@@ -14,9 +14,10 @@ from steering_cases import make_sae
 
 from emosae.features import FeatureMatrix
 from emosae.lens import Lens
-from emosae.notebook import applied_html, clamp_html, plan_html, table_html
+from emosae.notebook import table_html
 from emosae.selection import Selection
 from emosae.steering import Clamp
+from emosae.steering.applied import Applied
 from emosae.steering.plan import Plan, PlannedSAE
 
 NASTY = '<img src=x onerror=alert(1)> & "quoted" \x00 \ud800'
@@ -101,16 +102,16 @@ def test_a_lens_shows_where_it_reads() -> None:
 
 
 def test_clamps_plans_and_what_was_applied() -> None:
-    shown = show(clamp_html(Clamp(12, "add", 1.5, "norm", only_if_active=True, sae=NASTY)))
+    shown = show(Clamp(12, "add", 1.5, "norm", only_if_active=True, sae=NASTY)._repr_html_())
     assert shown.rows[1][1:] == ["12", "add", "1.5", "norm", "yes"]
-    assert show(clamp_html(Clamp(3, "ablate"))).rows[1] == ["", "3", "ablate", "", "activation", "no"]
+    assert show(Clamp(3, "ablate")._repr_html_()).rows[1] == ["", "3", "ablate", "", "activation", "no"]
     saes = (PlannedSAE(fingerprint="abc", name="one", hook_name="blocks.2.hook_resid_post"),)
     rows = (
         (Clamp(1, value=2.0, sae="abc"),),
         (Clamp(5, value=3.0, sae="abc"), Clamp(6, "ablate", sae="abc")),
     )
     plan = Plan(saes=saes, rows=rows, model="<u>m</u>")
-    shown = show(plan_html(plan))
+    shown = show(plan._repr_html_())
     assert [row[:3] for row in shown.rows] == [
         ["row", "site", "feature"],
         ["0", "blocks.2.hook_resid_post", "1"],
@@ -121,7 +122,7 @@ def test_clamps_plans_and_what_was_applied() -> None:
     assert "Scope: all. Special tokens are left as they are." in shown.text
     chosen = "set at blocks.2:\n  joy at dose 1: <b>12</b>=3"
     applied = SimpleNamespace(plan=plan, n_forwards=7, overflowed=True, chosen=chosen)
-    shown = show(applied_html(applied))
+    shown = show(Applied._repr_html_(applied))
     assert "7 forward passes so far. float16 could not hold" in shown.text
     assert chosen in shown.text
 
