@@ -49,7 +49,7 @@ class Simulation:
     """One kind of simulated study.
 
     Attributes:
-        kind: p, test, interval, wide or rough: what a trial returns (p, or 1 where the interval holds the truth) and
+        kind: p, test, interval or wide: what a trial returns (p, or 1 where the interval holds the truth) and
             what must be true of it.
         trial: Draws a study and returns its number.
         rests_on: Modules whose code the result belongs to.
@@ -259,7 +259,7 @@ def cross_validated(rng: np.random.Generator, *, truth: float) -> float:
     outer = rng.permutation(n) % 10
     inner = inner_folds(np.arange(n), outer, 5, 0)
     fit = nested_ridge(x, ratings, outer, inner, penalty_grid(1e-3, 1e3, 10), workers=1)
-    a, b = within_folds(ratings, outer), within_folds(fit.predicted, outer)
+    a, b = within_folds(ratings, outer), within_folds(fit.predicted, outer, scaled=True)
     drawn = bootstrap_pearson(a, b, n_resamples=400, seed=int(rng.integers(1 << 30)))[:, 0]
     low, high = pearson_interval(pearson(a, b[:, 0]), drawn, 0.95, overlap_factor(10))
     models = fit.weights.reshape(10, k)
@@ -346,12 +346,12 @@ def all_simulations() -> dict[str, Simulation]:
         "weighted_test_spread": Simulation(kind="p", trial=weighted_test, rests_on=("selection.exact",)),
         "r_interval": Simulation(kind="interval", trial=r_interval, rests_on=words),
         "cross_validated_some": Simulation(
-            kind="rough",
+            kind="wide",
             trial=partial(cross_validated, truth=0.4),
             rests_on=("ratings.inner", *fits[2:], *words),
         ),
         "cross_validated_much": Simulation(
-            kind="rough",
+            kind="wide",
             trial=partial(cross_validated, truth=0.7),
             rests_on=("ratings.inner", *fits[2:], *words),
         ),

@@ -20,6 +20,7 @@ from emosae.ratings.scores import (
     pearson_interval,
     score_predictions,
     spearman,
+    within_folds,
 )
 
 
@@ -37,14 +38,25 @@ def test_scores_equal_scipy_and_sklearn() -> None:
 def test_scores_are_taken_within_folds() -> None:
     y, p, base = (
         np.array([1.0, 3.0, 7.0, 13.0]),
-        np.array([2.0, 3.0, 6.0, 5.0]),
+        np.array([2.0, 3.0, 6.0, 2.0]),
         np.array([10.0, 10.0, 2.0, 2.0]),
     )
     scores = score_predictions(y, p, base, np.array([0, 0, 1, 1]))
-    assert scores.r == pytest.approx(stats.pearsonr([-1, 1, -3, 3], [-0.5, 0.5, 0.5, -0.5]).statistic)
-    assert scores.rho == pytest.approx(stats.spearmanr([-1, 1, -3, 3], [-0.5, 0.5, 0.5, -0.5]).statistic)
-    assert scores.r2 == pytest.approx(1 - 66 / (81 + 49 + 25 + 121))
-    assert scores.rmse == pytest.approx(np.sqrt(66 / 4))
+    assert scores.r == pytest.approx(stats.pearsonr([-1, 1, -3, 3], [-1, 1, 1, -1]).statistic)
+    assert scores.rho == pytest.approx(stats.spearmanr([-1, 1, -3, 3], [-1, 1, 1, -1]).statistic)
+    assert scores.r2 == pytest.approx(1 - 123 / (81 + 49 + 25 + 121))
+    assert scores.rmse == pytest.approx(np.sqrt(123 / 4))
+
+
+def test_a_fold_whose_predictions_do_not_vary_counts_for_nothing() -> None:
+    rng = np.random.default_rng(0)
+    outer = np.repeat([0, 1], 20)
+    predicted = rng.standard_normal((40, 2))
+    predicted[:20, 0] = 0.1 * (1 + 1e-15 * rng.standard_normal(20))  # constant but for rounding
+    scaled = within_folds(predicted, outer, scaled=True)
+    assert (scaled[:20, 0] == 0).all()
+    assert scaled[20:].std(axis=0) == pytest.approx([1.0, 1.0])
+    assert within_folds(predicted, outer)[20:] == pytest.approx(predicted[20:] - predicted[20:].mean(axis=0))
 
 
 def test_interval_of_r_is_widened_on_fishers_z() -> None:

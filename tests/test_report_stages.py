@@ -87,6 +87,7 @@ def test_every_figure_is_drawn_from_the_stages_own_tables(run: Path) -> None:
         "emotion_map_reference",
         "rdms",
         "rsa",
+        "raters",
         "beyond_valence",
         "axes",
         "ratings_scatter",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -199,12 +199,26 @@ class Held:
 
     def __init__(self, desk: Any) -> None:
         self.reached, self.go, self.passes = threading.Event(), threading.Event(), 0
-        desk.lens.model.register_forward_pre_hook(self.wait)
+        self.handle = desk.lens.model.register_forward_pre_hook(self.wait)
 
     def wait(self, *_args: Any) -> None:
         self.passes += 1
         self.reached.set()
         assert self.go.wait(30)
+
+
+@pytest.fixture
+def hold() -> Iterator[Callable[[Any], Held]]:
+    """Hold a desk's model, which other tests use too, for the length of a test."""
+    made: list[Held] = []
+
+    def make(desk: Any) -> Held:
+        made.append(Held(desk))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.handle.remove()
 
 
 def test_two_pages_do_not_mix(tmp_path: Path) -> None:
@@ -239,9 +253,9 @@ def test_two_pages_do_not_mix(tmp_path: Path) -> None:
     assert [together[at] for at in range(3)] == alone
 
 
-def test_stop_ends_the_text_at_the_next_token(tmp_path: Path) -> None:
+def test_stop_ends_the_text_at_the_next_token(tmp_path: Path, hold: Callable[[Any], Held]) -> None:
     desk = toy_desk(tmp_path)
-    held = Held(desk)
+    held = hold(desk)
     with served(desk) as client:
         found = []
         for event in events(
@@ -264,9 +278,9 @@ def test_stop_ends_the_text_at_the_next_token(tmp_path: Path) -> None:
         assert the(whole, "text", side="unsteered")["full"] == wanted
 
 
-def test_a_page_that_goes_away_stops_its_text(tmp_path: Path) -> None:
+def test_a_page_that_goes_away_stops_its_text(tmp_path: Path, hold: Callable[[Any], Held]) -> None:
     desk = toy_desk(tmp_path)
-    held = Held(desk)
+    held = hold(desk)
     with served(desk) as client:
         gone = events(client, "/api/generate", LONG)
         assert next(each for each in gone if each["type"] == "start")
@@ -286,9 +300,9 @@ def test_a_page_that_goes_away_stops_its_text(tmp_path: Path) -> None:
     assert held.passes <= 2
 
 
-def test_a_text_that_did_not_change_is_told_again(tmp_path: Path) -> None:
+def test_a_text_that_did_not_change_is_told_again(tmp_path: Path, hold: Callable[[Any], Held]) -> None:
     desk = toy_desk(tmp_path)
-    held = Held(desk)
+    held = hold(desk)
     held.go.set()
     with served(desk) as client:
         first = ask(client, "/api/generate", WISH)

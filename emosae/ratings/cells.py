@@ -56,7 +56,7 @@ class Cell:
 
     def resample(self, n_resamples: int, seed: int) -> np.ndarray:
         """Return every predictor's r on resampled words, [n_resamples, n_predictors]."""
-        predicted = within_folds(np.stack(list(self.predicted.values()), axis=1), self.outer)
+        predicted = within_folds(np.stack(list(self.predicted.values()), axis=1), self.outer, scaled=True)
         ratings = within_folds(self.ratings, self.outer)
         return bootstrap_pearson(ratings, predicted, n_resamples=n_resamples, seed=seed)
 
@@ -158,7 +158,9 @@ def comparison_rows(cell: Cell, resampled: np.ndarray, config: RatingsConfig) ->
     rows = []
     names = list(cell.predicted)
     ratings = within_folds(cell.ratings, cell.outer)
-    pooled = {name: pearson(ratings, within_folds(cell.predicted[name], cell.outer)) for name in names}
+    pooled = {
+        name: pearson(ratings, within_folds(cell.predicted[name], cell.outer, scaled=True)) for name in names
+    }
     factor = overlap_factor(config.folds)
     fold_r = {name: cell.fold_r(name) for name in names}
     for (i, a), (j, b) in itertools.combinations(enumerate(names), 2):

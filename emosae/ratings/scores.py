@@ -75,11 +75,21 @@ def rmse(ratings: np.ndarray, predicted: np.ndarray) -> float:
     return float(np.sqrt(((ratings - predicted) ** 2).mean()))
 
 
-def within_folds(values: np.ndarray, outer: np.ndarray) -> np.ndarray:
-    """Return deviations from the mean of each fold: values [n_words, ...], outer [n_words]."""
+def within_folds(values: np.ndarray, outer: np.ndarray, *, scaled: bool = False) -> np.ndarray:
+    """Return deviations from the mean of each fold: values [n_words, ...], outer [n_words].
+
+    Predictions are scaled too, to one spread in every fold: folds whose penalties differ shrink theirs unlike, and
+    a correlation over all of them then comes out low (by .03 with 300 words and a true r of .4).
+    """
     deviations = np.array(values, dtype=np.float64)
     for fold in np.unique(outer):
-        deviations[outer == fold] -= deviations[outer == fold].mean(axis=0)
+        inside = outer == fold
+        deviations[inside] -= deviations[inside].mean(axis=0)
+        if scaled:
+            spread, size = deviations[inside].std(axis=0), np.abs(values[inside]).max(axis=0)
+            deviations[inside] /= np.where(
+                spread > 1e-12 * size, spread, np.inf
+            )  # what varies by rounding only is constant
     return deviations
 
 
@@ -97,7 +107,7 @@ def score_predictions(
     Returns:
         The scores.
     """
-    a, b = within_folds(ratings, outer), within_folds(predicted, outer)
+    a, b = within_folds(ratings, outer), within_folds(predicted, outer, scaled=True)
     return PredictionScores(
         r=pearson(a, b),
         rho=spearman(a, b),
@@ -111,9 +121,9 @@ def overlap_factor(n_folds: int) -> float:
 
     Resampled words leave the fitted models as they are, though the models share most of their words. Nadeau &
     Bengio put the variance of the mean over J folds at `(1/J + n_test/n_train) s^2` where independent folds
-    have `s^2 / J`; the root of the ratio is `sqrt(1 + J / (J - 1))`, 1.45 for ten folds. In simulations (150
-    to 1,000 words, true r from 0 to .7) the plain bootstrap covers 68 to 87 % of the time and calls two equal
-    predictors different 8 to 25 % of the time at p < .05; with the factor it is 87 to 97 % and 1 to 8 %.
+    have `s^2 / J`; the root of the ratio is `sqrt(1 + J / (J - 1))`, 1.45 for ten folds. In simulations (300
+    to 2,000 words, 60 to 1,200 columns, true r from .3 to .8) the error of r was 1.1 to 1.44 times the plain
+    bootstrap's, which covers 80 to 91 % of the time; with the factor it is 95 to 99 %.
 
     Source: Nadeau & Bengio, Inference for the generalization error, Machine Learning 52 (2003), section 3.
     """

@@ -54,7 +54,7 @@ def shared_truth(a: np.ndarray, b: np.ndarray, reliability_a: float, reliability
 
 def correlations(ratings: np.ndarray, predicted: np.ndarray, outer: np.ndarray) -> np.ndarray:
     """Return Pearson's r of deviations within folds, column by column; NaN where a side is constant."""
-    a, b = within_folds(ratings, outer), within_folds(predicted, outer)
+    a, b = within_folds(ratings, outer), within_folds(predicted, outer, scaled=True)
     a, b = a - a.mean(axis=0), b - b.mean(axis=0)
     size = np.linalg.norm(a, axis=0) * np.linalg.norm(b, axis=0)
     return np.asarray((a * b).sum(axis=0) / np.where(size > 0, size, np.nan))

@@ -134,7 +134,7 @@ def _rows(
     stacked = np.stack([column.predicted[:, index] for column in made], axis=1)
     resampled = bootstrap_pearson(
         within_folds(ratings, test.outer),
-        within_folds(stacked, test.outer),
+        within_folds(stacked, test.outer, scaled=True),
         n_resamples=config.bootstrap,
         seed=config.seed,
     )
