@@ -139,7 +139,7 @@ def test_judging_tells_what_holds_from_what_does_not() -> None:
     assert not simulations.judge("paired_bootstrap", clumped)["within"]
     assert simulations.judge("control_axis", np.sqrt(uniform))["within"], "conservative is allowed there"
     assert not simulations.judge("control_axis", uniform**2)["within"]
-    for name, least in (("similarity_interval_nothing", 930), ("cross_validated_some", 870)):
+    for name, least in (("similarity_interval_nothing", 930), ("cross_validated_some", 930)):
         for covered, holds in ((least - 1, False), (least, True), (1000, True)):
             values = np.repeat([1.0, 0.0], [covered, 1000 - covered])
             assert simulations.judge(name, values)["within"] is holds

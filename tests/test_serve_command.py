@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
 import socket
 import subprocess
 import sys
@@ -32,14 +33,18 @@ def test_help_answers_without_heavy_imports() -> None:
     assert "emosae serve preset=phantom" in done.stdout
 
 
+@pytest.mark.parametrize("lacking", ["fastapi", "uvicorn"])
 def test_without_the_extra_it_says_what_to_install(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    lacking: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = importlib.util.find_spec
+    beside = {"fastapi", "uvicorn"} - {lacking}  # there, whatever is installed
     monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name, *rest: None if name == "uvicorn" else found(name, *rest)
+        importlib.util,
+        "find_spec",
+        lambda name, *rest: None if name == lacking else sys if name in beside else found(name, *rest),
     )
-    assert "needs uvicorn" in (said := refused(["preset=phantom"], capsys))
+    assert f"needs {lacking}, which" in (said := refused(["preset=phantom"], capsys))
     assert "pip install 'emosae[serve]'" in said
 
 
@@ -51,9 +56,10 @@ def test_mistakes_are_one_sentence_before_the_model_is_opened(
     assert "'phantom' is not a setting" in refused(["phantom"], capsys)
     assert "Did you mean 'phantom'" in refused(["preset=fantom"], capsys)
     assert "Did you mean 'serve.port'" in refused(["serve.prt=3"], capsys)
-    assert "serve.port must be 0 to 65535" in refused(["serve.port=70000"], capsys)
+    assert "serve.port must be 0 to 65535" in refused(["serve.port=65536"], capsys)
     assert "at least 16 characters" in refused(["serve.token=short"], capsys)
     assert "Build one with `emosae browse`" in refused([f"browse={tmp_path}/it's, no"], capsys)
+    assert "index.html" in refused([f"browse={tmp_path}"], capsys)  # a folder, and no browser in it
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -86,6 +92,37 @@ def test_another_address_gets_a_token_of_its_own(monkeypatch: pytest.MonkeyPatch
     assert tokens[2:] == [None, "0123456789abcdef"]
     assert any(line.endswith(f"/?token={tokens[0]}") for line in said)
     assert len({gate.cookie for gate in gates}) == 4  # a port each
+
+
+SERVER = """
+from emosae.serve import run
+async def app(scope, receive, send):
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+listening = run.listen("127.0.0.1", 0)
+print(listening.getsockname()[1], flush=True)
+run._run(app, listening)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is no signal there")
+def test_it_serves_without_a_word_and_ctrl_c_ends_it() -> None:
+    httpx = pytest.importorskip("httpx", reason="needs httpx")
+    pytest.importorskip("uvicorn", reason="needs uvicorn")
+    server = subprocess.Popen(
+        [sys.executable, "-c", SERVER], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        answer = httpx.get(f"http://127.0.0.1:{int(server.stdout.readline())}/secret", timeout=60)
+        server.send_signal(signal.SIGINT)
+        said = server.communicate(timeout=60)
+    finally:
+        server.kill()
+    assert answer.status_code == 204
+    assert "server" not in answer.headers
+    assert said == ("", "")  # neither what was asked for nor a traceback
+    assert server.returncode == 0
 
 
 def test_limits_must_be_sensible() -> None:
