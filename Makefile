@@ -42,8 +42,9 @@ phantom-figures: .venv/dev.stamp  ## what such a phantom measures, and its model
 .venv/run.stamp: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "emosae needs Python 3.11 or newer; run make PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv .venv
+	@echo 'Installing torch and what emosae needs into .venv; this takes some minutes, once.'
 	$(PIP) torch
-	$(PIP) -e .
+	$(PIP) -e '.[serve]'
 	@touch $@
 
 .venv/dev.stamp: .venv/run.stamp

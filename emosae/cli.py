@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from emosae.commands import COMMANDS, OVERVIEW, STAGE_HELP, TOOLS, show_selection, stage_help
-from emosae.errors import UserError, unknown_name
+from emosae.errors import MissingFileError, UserError, unknown_name
 
 __all__ = ["main"]
 
@@ -108,7 +108,9 @@ def _stage(stage: str, words: Arguments) -> int:
     from emosae import pipeline
     from emosae.artifacts import RunFolder, read_json
 
-    if stage == "report" and len(words) == 1 and Path(words[0]).is_dir():
+    if stage == "report" and len(words) == 1 and "=" not in words[0] and not words[0].startswith("-"):
+        if not Path(words[0]).is_dir():
+            raise MissingFileError.at("The run", words[0], "Give the folder of a run, below outputs/.")
         print(f"report: {pipeline.redraw(Path(words[0]))}")
         return 0
     from emosae.config import as_dict, compose, from_dict

@@ -58,6 +58,7 @@ def test_every_command_has_help_with_an_example(command: str, capsys: pytest.Cap
         (["run", "norms=[warrner]"], r"no norms option 'warrner'. Did you mean 'warriner'"),
         (["run", "language=xx"], r"no language 'xx'"),
         (["run", "phantom"], r"'phantom' is not a setting. Write key=value"),
+        (["report", "outputs/nowhere"], r"The run is not at 'outputs/nowhere'. Give the folder of a run"),
         (["run", "--fast"], r"no option '--fast'"),
         (["run", "--from", "nowhere.json"], r"not at 'nowhere.json'"),
         (["run", "model=/nowhere/model", "sae=/nowhere/sae"], r"/nowhere/"),

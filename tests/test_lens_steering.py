@@ -214,3 +214,11 @@ def test_loading_prepares_the_model_for_compilation(tmp_path: Path) -> None:
     check_not_compiled(lens.model, [*frame_points(lens.model), (block, When.AFTER)])
     with pytest.raises(UserError, match="must be prepared before it is compiled"):
         check_not_compiled(lens.model, [(lens.model.model.layers[2], When.AFTER)])
+
+
+def test_an_option_of_the_steering_is_not_taken_for_one_of_generate(tmp_path: Path) -> None:
+    lens = tiny_lens(tmp_path)
+    with pytest.raises(
+        UserError, match=r"site= is an option of the steering.* Pass steering=\{'site': 'blocks.1"
+    ):
+        lens.generate("Once", steer={"joy": 1.0}, site="blocks.1.hook_resid_post")

@@ -347,3 +347,17 @@ def test_round_trip_of_nasty_words(rows, delimiter):
     assert len(ratings) + ratings.dropped.height == len(rows) - sum(
         len(twice) - 1 for twice in expected.values()
     )
+
+
+def test_a_column_that_is_taken_for_nothing_is_said(tmp_path: Path, cache: Path) -> None:
+    file = tmp_path / "mine.csv"
+    words = ["joy", "table", "grief", "party", "river", "anger", "sleep"]
+    rows = [f"{word},{1 + i},{7 - i}" for i, word in enumerate(words)]
+    file.write_text("\n".join(["word,pleasantness,excitement", *rows]) + "\n", encoding="utf-8")
+    with pytest.raises(UserError, match="must be a code of ISO 639 such as en, zh or de, got 'german'"):
+        add_from_words(file, {"language": "german"})
+    _, found = add_from_words(file, {"language": "en"})
+    assert (
+        "Not used: 'excitement'. If one of them is arousal or dominance, say so: arousal='excitement'."
+        in found
+    )

@@ -15,7 +15,7 @@ import yaml
 
 from emosae.errors import MissingFileError, UserError
 from emosae.norms.download import staging
-from emosae.norms.entry import NAME_PATTERN, NormEntry, check_meaning
+from emosae.norms.entry import DIMENSIONS, NAME_PATTERN, NormEntry, check_meaning
 from emosae.norms.files import digest
 from emosae.norms.headers import guess_columns
 from emosae.norms.look import look_at, say_columns, with_scale
@@ -29,6 +29,7 @@ __all__ = ["add", "add_from_words", "entry_yaml"]
 
 log = logging.getLogger(__name__)
 
+_LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z]{2,4})?")
 _SETTINGS = ("name", "language", "encoding", "scale", "sheet")
 
 
@@ -110,10 +111,15 @@ def _add(
             "The table of ratings", path, "Give the path of a CSV, TSV, Parquet or Excel file."
         )
     name = _free_name(path, name)
+    if language is not None and not _LANGUAGE.fullmatch(language):
+        raise UserError(
+            f"The language must be a code of ISO 639 such as en, zh or de, got {language!r}. Write that."
+        )
     entry, table, found = look_at(path, encoding, language, sheet)
     meant = guess_columns(table, entry.decimal, columns, path, language or "")
     entry = replace(entry, name=name, title=path.stem, columns=meant)
     found.append(say_columns(meant))
+    found += _unused(table, meant)
     entry = with_scale(entry, table, scale, path, found)
     entry = _with_language(entry, table, language, path, found)
     entry = replace(
@@ -126,6 +132,16 @@ def _add(
     )
     _write(entry, path)
     return entry, found
+
+
+def _unused(table: Sheet, meant: dict[str, str]) -> list[str]:
+    """Say which columns were taken for nothing, and how to take one for a rating all the same."""
+    left = [header for header in table.header if header and header not in meant.values()]
+    open_ = [dimension for dimension in DIMENSIONS if dimension not in meant]
+    if not left or not open_:
+        return []
+    shown = ", ".join(map(repr, left[:8])) + (" and more" if len(left) > 8 else "")
+    return [f"Not used: {shown}. If one of them is {' or '.join(open_)}, say so: {open_[0]}={left[0]!r}."]
 
 
 def _free_name(path: Path, name: str | None) -> str:

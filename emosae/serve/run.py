@@ -59,7 +59,7 @@ def check_packages() -> None:
     if missing:
         raise UserError(
             f"The steering desk needs {' and '.join(missing)}, which emosae works without otherwise. Install with: "
-            "pip install 'emosae[serve]'"
+            "pip install 'emosae[serve]', or in a checkout with: .venv/bin/python -m pip install -e '.[serve]'"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -145,6 +146,11 @@ class Steerer:
         from emosae.steering.generate import check_prompts, write
 
         texts = check_prompts(prompts)
+        if misplaced := sorted(options.keys() & inspect.signature(self.steer).parameters.keys()):
+            name = misplaced[0]
+            raise UserError(
+                f"{name}= is an option of the steering, not of generate. Pass steering={{{name!r}: {options[name]!r}}}."
+            )
         if steer is None and steering:
             raise UserError(
                 f"steering= goes with steer=, got {dict(steering)!r} alone. Add steer={{'joy': 1.0}}."
