@@ -1,4 +1,4 @@
-"""axe-core on the report and the browser in Chromium: wide and narrow, light and dark.
+"""axe-core on the report, the browser and the desk in Chromium: wide and narrow, light and dark.
 
 axe-core comes from npm and is no part of the package: `make test` installs it into .venv/node; `$EMOSAE_AXE` names
 another folder that holds axe.min.js.
@@ -50,13 +50,21 @@ def faults(axe: str) -> Iterator[Callable[..., list[str]]]:
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
 
-        def look(address: str, ready: str | None = None, *, size: str, scheme: str) -> list[str]:
+        def look(
+            address: str,
+            ready: str | None = None,
+            act: Callable[[Any], None] = lambda _page: None,
+            *,
+            size: str,
+            scheme: str,
+        ) -> list[str]:
             # the pages allow no foreign script, which axe-core is
             context = browser.new_context(viewport=SIZES[size], color_scheme=scheme, bypass_csp=True)
             page = context.new_page()
             page.goto(address)
             if ready:
                 page.wait_for_function(ready)
+            act(page)
             page.evaluate(axe)
             found: dict[str, Any] = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
             context.close()
@@ -108,6 +116,33 @@ def test_the_browser_has_no_serious_fault(
     faults: Any, browser_page: Path, address: str, size: str, scheme: str
 ) -> None:
     assert faults(browser_page.as_uri() + address, READY, size=size, scheme=scheme) == []
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A desk on a tiny model."""
+    pytest.importorskip("fastapi", reason="needs fastapi")
+    from serve_cases import served, toy_desk
+
+    with served(toy_desk(tmp_path_factory.mktemp("desk"))) as client:
+        yield str(client.base_url)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", list(SIZES))
+def test_the_desk_has_no_serious_fault(faults: Any, desk: str, size: str, scheme: str) -> None:
+    def write(page: Any) -> None:
+        page.fill("#prompt", "Once joy")
+        page.fill("#new_tokens", "6")
+        page.fill("#feature", "3")
+        page.click("#add")
+        page.click("#generate")
+        page.wait_for_function("() => document.querySelector('#status').textContent.includes('written')")
+        page.click("#clamps summary")
+
+    ready = "() => document.body.dataset.ready === 'yes'"
+    assert faults(desk, ready, size=size, scheme=scheme) == []
+    assert faults(desk, ready, write, size=size, scheme=scheme) == []
 
 
 def test_a_fault_is_seen(faults: Any, report: Path, tmp_path: Path) -> None:
