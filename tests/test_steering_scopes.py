@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from models_zoo import build
 from steering_cases import block, editing_output, make_sae, reference
 from torch import Tensor
@@ -309,25 +310,73 @@ def test_every_family_keeps_places_sliding_windows_too(name: str, scope: str) ->
 
 
 @pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize("mode", ["cache", "static cache"])
 @pytest.mark.parametrize("architecture", ["jumprelu", "layer_norm", "topk", "transcoder"])
 def test_the_way_of_an_accelerator_gives_the_same(
-    monkeypatch: pytest.MonkeyPatch, architecture: str, scope: str
+    monkeypatch: pytest.MonkeyPatch, architecture: str, mode: str, scope: str
 ) -> None:
     # There all tokens are computed and a mask chooses, so that nothing waits for a count.
     kind = {"layer_norm": "standard"}.get(architecture, architecture)
     norm = "layer_norm" if architecture == "layer_norm" else "none"
     name, sae = ("gpt2" if kind == "transcoder" else "llama"), make_sae(kind, normalize_activations=norm)
-    clamps = [[emosae.Clamp(3, "set", 6.0)], None, [emosae.Clamp(40, "add", 2.0)]]
+    clamps, options = [[emosae.Clamp(3, "set", 6.0)], None, [emosae.Clamp(40, "add", 2.0)]], MODES[mode][1]
     with emosae.steer(build(name), sae, clamps, scope=SCOPES[scope][0]) as usual:
         expected = generate(name, slice(0, 3))
-    monkeypatch.setattr("emosae.steering.selection._answers_at_once", lambda _device: False)
+    for module in ("selection", "forward"):
+        monkeypatch.setattr(f"emosae.steering.{module}.answers_at_once", lambda _device: False)
     with emosae.steer(build(name), sae, clamps, scope=SCOPES[scope][0]) as applied:
-        found = generate(name, slice(0, 3))
+        found = generate(name, slice(0, 3), **options)
     for ours, theirs in zip(found.logits, expected.logits, strict=True):
         assert (ours - theirs).abs().max() < 1e-4 * theirs.abs().max()
     assert usual.trace.drop("activation", "target", "push").equals(
         applied.trace.drop("activation", "target", "push")
     )
+
+
+@pytest.mark.parametrize(
+    ("scope", "special", "padded"),
+    [("all", False, False), ("all", True, True), ("prompt", True, False), ([1, 7], True, True)],
+)
+def test_a_plain_pass_never_waits_for_the_length_of_a_static_cache(
+    monkeypatch: pytest.MonkeyPatch, scope: Any, special: bool, padded: bool
+) -> None:
+    """Else every token would wait for an accelerator, and none could be captured in a CUDA graph."""
+    model, sae, rows = build("llama"), make_sae("jumprelu"), slice(0, 3)
+    given = {"attention_mask": torch.cat([MASK, torch.ones_like(MASK[:, :1])], dim=1)} if padded else {}
+
+    def last_logits() -> Tensor:
+        cache = transformers.StaticCache(config=model.config, max_cache_len=9)
+        first = {name: mask[:, :-1] for name, mask in given.items()}
+        with torch.no_grad():
+            model(PROMPT[rows], past_key_values=cache, use_cache=True, **first)
+            return model(PROMPT[rows, -1:], past_key_values=cache, use_cache=True, **given).logits
+
+    with emosae.steer(model, sae, CLAMPS, scope=scope, skip_special=special):
+        expected = last_logits()
+    for module in ("selection", "forward"):
+        monkeypatch.setattr(f"emosae.steering.{module}.answers_at_once", lambda _device: False)
+    monkeypatch.setattr("emosae.steering.forward.Forward.first_column", property(_waited))
+    with emosae.steer(model, sae, CLAMPS, scope=scope, skip_special=special, trace=False):
+        found = last_logits()
+    assert (found - expected).abs().max() < 1e-5 * expected.abs().max()
+    assert (found - last_logits()).abs().max() > 1e-3 * expected.abs().max()
+
+
+def _waited(_forward: Any) -> int:
+    raise AssertionError("asked for a length that lies on the device")
+
+
+def test_in_a_cuda_graph_only_all_tokens_can_be_steered(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, sae = build("llama"), make_sae("jumprelu")
+    monkeypatch.setattr("emosae.steering.selection.capturing", lambda: True)
+    with emosae.steer(model, sae, CLAMPS, scope="all") as applied:
+        model(PROMPT)
+    assert applied.n_forwards == 1
+    with (
+        pytest.raises(UserError, match=r"CUDA graph.*got the scope 'prompt'.*scope='all'"),
+        emosae.steer(model, sae, CLAMPS, scope="prompt"),
+    ):
+        model(PROMPT)
 
 
 def test_embeddings_take_the_place_of_ids_and_nothing_of_them_is_special() -> None:

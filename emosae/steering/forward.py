@@ -9,12 +9,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from emosae.errors import UserError
+from emosae.steering.device import answers_at_once, constant
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Int
@@ -39,7 +41,7 @@ class GenerateCall:
     ready: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Forward:
     """One forward pass.
 
@@ -48,7 +50,7 @@ class Forward:
         ids: Token ids `[rows, tokens]`; None if the model was given embeddings.
         n_rows: Rows of the batch.
         n_tokens: Tokens of each row in this pass.
-        first_column: How many columns went before, in the cache.
+        past: How many columns went before, in the cache; a tensor where a static cache counts on an accelerator.
         mask: True at tokens, false at padding, `[rows, columns]`, from column 0; None if nothing is padded.
         prompt_columns: Columns of the prompt, in `generate`; None in a plain forward pass.
         n_sources: Rows that `generate` was given; None in a plain forward pass.
@@ -61,13 +63,18 @@ class Forward:
     ids: Int[Tensor, "rows tokens"] | None
     n_rows: int
     n_tokens: int
-    first_column: int
+    past: int | Int[Tensor, ""]
     mask: Bool[Tensor, "rows columns"] | None
     prompt_columns: int | None
     n_sources: int | None
     prompt_lengths: tuple[int, ...] | None = None
     foreign: bool = False
     device: torch.device
+
+    @cached_property
+    def first_column(self) -> int:
+        """The number of columns that went before; asking for it may wait for an accelerator."""
+        return int(self.past)
 
     @property
     def is_plain(self) -> bool:
@@ -82,7 +89,7 @@ class Forward:
 
     def columns(self) -> Int[Tensor, " tokens"]:
         """The column of each token."""
-        return torch.arange(self.first_column, self.first_column + self.n_tokens, device=self.device)
+        return torch.arange(self.n_tokens, device=self.device) + self.past
 
     def positions(self) -> Int[Tensor, "rows tokens"]:
         """The position of each token; negative on padding at the left."""
@@ -94,25 +101,26 @@ class Forward:
         """Where the tokens are padding; None if none are."""
         if self.mask is None:
             return None
-        return ~self.mask[:, self.first_column : self.first_column + self.n_tokens]
+        if isinstance(self.past, Tensor):
+            return ~self.mask.index_select(1, self.columns())
+        return ~self.mask[:, self.past : self.past + self.n_tokens]
 
     def before_boundary(self, earlier: int) -> Bool[Tensor, "rows tokens"] | bool:
         """Say which tokens stand before the end of the prompt, moved `earlier` tokens to the left."""
         self._own()
-        end = self.first_column + self.n_tokens
         if self.prompt_columns is not None or (self.prompt_lengths is None and self.mask is None):
-            boundary = (end if self.prompt_columns is None else self.prompt_columns) - earlier
-            if end <= boundary:
+            ends = self.n_tokens if self.prompt_columns is None else self.prompt_columns - self.first_column
+            before = ends - earlier  # of the tokens of this pass
+            if self.n_tokens <= before:
                 return True
-            if self.first_column >= boundary:
+            if before <= 0:
                 return False
-            return (self.columns() < boundary)[None].expand(self.n_rows, -1)
+            return (torch.arange(self.n_tokens, device=self.device) < before)[None].expand(self.n_rows, -1)
         first = self._first() if self.mask is not None else 0
         if self.prompt_lengths is not None:
             source = self.source_rows(len(self.prompt_lengths), "prompt_lengths")
-            boundaries = (
-                torch.tensor([self.prompt_lengths[row] for row in source], device=self.device) + first
-            )
+            lengths = tuple(self.prompt_lengths[row] for row in source)
+            boundaries = constant(lengths, torch.int64, self.device) + first
         else:
             assert self.mask is not None
             if not earlier:
@@ -184,20 +192,20 @@ class CallReader:
             )
         n_rows, n_tokens = shown.shape[:2]
         cache = given.get("past_key_values")
-        past = 0 if cache is None else int(cache.get_seq_length())
+        past = 0 if cache is None else _past(cache.get_seq_length())
         own = call is not None and call.ready
         mask = given.get("attention_mask")
         if own:
             assert call is not None
             mask, call.ready = call.mask, False
         if mask is not None:
-            mask = _plain_mask(mask, n_rows, past + n_tokens)
+            mask = _plain_mask(mask, n_rows, past, n_tokens)
         return Forward(
             number=number,
             ids=ids,
             n_rows=n_rows,
             n_tokens=n_tokens,
-            first_column=past,
+            past=past,
             mask=mask,
             prompt_columns=call.prompt_columns if call is not None and own else None,
             n_sources=call.n_sources if call is not None and own else None,
@@ -206,17 +214,27 @@ class CallReader:
         )
 
 
-def _plain_mask(mask: Any, n_rows: int, n_columns: int) -> Tensor | None:
+def _past(length: Any) -> int | Tensor:
+    """Read a cache's length; on an accelerator as it is now, without waiting for it: the pass will count on."""
+    if isinstance(length, Tensor) and not answers_at_once(length.device):
+        return length.clone()
+    return int(length)
+
+
+def _plain_mask(mask: Any, n_rows: int, past: int | Tensor, n_tokens: int) -> Tensor | None:
     if not isinstance(mask, Tensor) or mask.ndim != 2:
         raise UserError(
             "A steered model's attention_mask must be two-dimensional, so that padding can be told, got "
             f"{f'shape {tuple(mask.shape)}' if isinstance(mask, Tensor) else type(mask).__name__}. "
             "Pass the tokenizer's mask."
         )
+    n_columns = n_tokens + (0 if isinstance(past, Tensor) else past)  # at least
     if mask.shape[0] != n_rows or mask.shape[1] < n_columns:
         raise UserError(
             f"The attention_mask must cover {n_rows} rows and {n_columns} tokens, the cached ones included, got "
             f"{tuple(mask.shape)}. Pass the mask of the whole text."
         )
+    if isinstance(past, Tensor):
+        return mask.to(torch.bool) & (torch.arange(mask.shape[1], device=mask.device) < past + n_tokens)
     kept = mask[:, :n_columns].to(torch.bool)
-    return None if mask.device.type == "cpu" and bool(kept.all()) else kept
+    return None if answers_at_once(mask.device) and bool(kept.all()) else kept

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from emosae.errors import UserError, unknown_name
+from emosae.steering.device import constant
 
 if TYPE_CHECKING:
     from jaxtyping import Bool
@@ -139,7 +140,7 @@ def _from_last(_scope: Scope, forward: Forward) -> Tensor | bool:
 
 def _positions(scope: Scope, forward: Forward) -> Tensor:
     places = forward.positions()
-    rows = [torch.tensor(row, dtype=torch.int64, device=places.device) for row in scope.positions]
+    rows = [constant(row, torch.int64, places.device) for row in scope.positions]
     if len(rows) == 1:
         return torch.isin(places, rows[0])
     source = _source_rows(len(rows), forward, "positions")
@@ -147,12 +148,12 @@ def _positions(scope: Scope, forward: Forward) -> Tensor:
 
 
 def _mask(scope: Scope, forward: Forward) -> Tensor:
-    columns = torch.arange(forward.n_tokens) + forward.first_column
-    masks = torch.tensor([[*row, False] for row in scope.mask])  # the last entry stands for all that follow
-    taken = masks[:, columns.clamp(max=masks.shape[1] - 1)].to(forward.device)
+    # The last entry stands for all that follow
+    masks = constant(tuple((*row, False) for row in scope.mask), torch.bool, forward.device)
+    taken = masks[:, forward.columns().clamp(max=masks.shape[1] - 1)]
     if len(taken) == 1:
         return taken.expand(forward.n_rows, -1)
-    return taken[torch.tensor(_source_rows(len(taken), forward, "mask"), device=forward.device)]
+    return taken[constant(tuple(_source_rows(len(taken), forward, "mask")), torch.int64, forward.device)]
 
 
 def _source_rows(n: int, forward: Forward, what: str) -> list[int]:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from emosae.steering.scope import Scope, select
+from emosae.errors import UserError
+from emosae.steering.device import answers_at_once, capturing, constant
+from emosae.steering.scope import Scope, ScopeKind, select
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Int
@@ -74,7 +76,7 @@ class Chooser:
     ) -> None:
         self._scope = scope
         self._special = special
-        self._special_ids = torch.tensor(sorted(special), dtype=torch.int64)
+        self._special_ids = tuple(sorted(special))
         self._prompt_lengths = prompt_lengths
         self._rows = rows
 
@@ -82,8 +84,14 @@ class Chooser:
         """Choose the tokens of a forward pass.
 
         Raises:
-            UserError: The scope needs what this forward pass does not say, or rows do not fit.
+            UserError: The scope needs what this forward pass does not say, rows do not fit, or a CUDA graph is
+                being captured with a scope other than `all`.
         """
+        if self._scope.kind is not ScopeKind.ALL and capturing():
+            raise UserError(
+                f"In a CUDA graph all tokens are steered or none, got the scope {self._scope.kind.value!r}, which "
+                "would hold as it was captured in each replay. Capture with scope='all'."
+            )
         forward = forward.told(self._prompt_lengths)
         taken = select(self._scope, forward)
         if taken is False:
@@ -91,10 +99,10 @@ class Chooser:
         source = None
         if self._rows is not None:
             of_row = forward.source_rows(len(self._rows), "The clamps of a plan that differs by row")
-            source = torch.tensor(of_row, device=forward.device)
+            source = constant(tuple(of_row), torch.int64, forward.device)
             if not all(self._rows):
-                steered = torch.tensor([self._rows[row] for row in of_row], device=forward.device)[:, None]
-                taken = taken & steered
+                steered = tuple(self._rows[row] for row in of_row)
+                taken = taken & constant(steered, torch.bool, forward.device)[:, None]
         if (padding := forward.padding()) is not None:
             taken = ~padding & taken
         if forward.ids is not None and self._special:
@@ -102,7 +110,7 @@ class Chooser:
         if isinstance(taken, bool):
             return Selection(forward, every=taken, source=source)
         mask = taken.expand(forward.n_rows, forward.n_tokens)
-        if not _answers_at_once(mask.device):
+        if not answers_at_once(mask.device):
             return Selection(forward, every=False, mask=mask, source=source)
         flat = mask.reshape(-1).nonzero().view(-1)
         if len(flat) in (0, mask.numel()):
@@ -110,14 +118,7 @@ class Chooser:
         return Selection(forward, every=False, mask=mask, flat=flat, source=source)
 
     def _without_special(self, ids: Tensor, taken: Tensor | bool) -> Tensor | bool:
-        if ids.numel() == 1 and _answers_at_once(ids.device):  # one token at a time is what has to be quick
+        if ids.numel() == 1 and answers_at_once(ids.device):  # one token at a time is what has to be quick
             return taken if ids.item() not in self._special else False
-        if self._special_ids.device != ids.device:
-            self._special_ids = self._special_ids.to(ids.device)
-        special = torch.isin(ids, self._special_ids)
+        special = torch.isin(ids, constant(self._special_ids, torch.int64, ids.device))
         return ~special & taken
-
-
-def _answers_at_once(device: torch.device) -> bool:
-    """Whether asking for a value waits for nothing; on an accelerator it would stop the queue."""
-    return device.type == "cpu"
