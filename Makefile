@@ -13,7 +13,7 @@ demo: .venv/run.stamp  ## the embedded phantom through every stage, to a report
 	$(BIN)/emosae run preset=phantom
 
 test: .venv/dev.stamp  ## every test but the slow ones
-	$(BIN)/python -m pytest -q -n 2 -m "not slow" tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m "not slow" tests  # a thread a worker: more slow one another down
 
 test-slow: .venv/dev.stamp
 	$(BIN)/python -m pytest -q -m slow tests

@@ -9,8 +9,6 @@ import pytest
 from hypothesis import settings
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the cores; threads of threads slow one another down
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
 # time is never tested: a busy machine would fail a test that is right
 settings.register_profile("emosae", deadline=None)
 settings.load_profile("emosae")
