@@ -30,7 +30,7 @@ format: .venv/dev.stamp
 bench: .venv/dev.stamp  ## the speed claims, measured anew into benchmarks/results/
 	for each in extraction ratings geometry steering start decode browse; do $(BIN)/python benchmarks/$$each.py || exit 1; done
 
-phantom: .venv/dev.stamp  ## the embedded phantom again, from nothing and one seed: about 80 minutes on two cores
+phantom: .venv/dev.stamp  ## the embedded phantom again, from nothing and one seed: 78 minutes on two cores
 	$(BIN)/python -m emosae.phantom.train --out $(PHANTOM)
 
 phantom-figures: .venv/dev.stamp  ## what such a phantom measures, and its model card: about 45 minutes more

@@ -13,8 +13,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from emosae.commands import COMMANDS, OVERVIEW, STAGE_HELP, TOOLS, show_selection, stage_help
+from emosae.commands import show_selection
 from emosae.errors import MissingFileError, UserError, unknown_name
+from emosae.help import COMMANDS, OVERVIEW, STAGE_HELP, TOOLS, stage_help
 
 __all__ = ["main"]
 

@@ -170,6 +170,14 @@ def test_mistakes_are_one_sentence(
     assert set((inside / "outputs" / "browse").iterdir()) == before  # nothing half-written
 
 
+def test_an_emotion_that_there_is_not_is_refused_before_the_model_is_opened(
+    inside: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("emosae.browse.stage.open_study", lambda _config: pytest.fail("the model was opened"))
+    assert cli.main(["top", "joyy"]) == 2
+    assert "Did you mean 'joy'" in capsys.readouterr().err
+
+
 def test_corpus_and_run_are_settings_of_the_browser() -> None:
     config = compose(["corpus=my texts.txt", "run=outputs/run/1"])
     assert (config.browse.corpus, config.browse.run) == ("my texts.txt", "outputs/run/1")

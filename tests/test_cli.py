@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from emosae import cli
-from emosae.commands import COMMANDS
+from emosae.help import COMMANDS
 
 
 @pytest.fixture

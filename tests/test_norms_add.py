@@ -16,8 +16,20 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 
+from emosae.cli import main
 from emosae.errors import MissingFileError, UserError
-from emosae.norms import Format, NormEntry, Script, add, add_from_words, find, load_ratings
+from emosae.norms import (
+    Format,
+    NormEntry,
+    Script,
+    add,
+    add_from_words,
+    find,
+    list_entries,
+    load_ratings,
+    remove,
+    show,
+)
 from emosae.norms.headers import header_tokens
 from emosae.norms.infer import guess_scale
 from emosae.norms.intake import entry_yaml
@@ -52,6 +64,30 @@ def test_add_copies_writes_and_registers(table, cache):
         "my_table.csv",
         "my_table.yaml",
     ]
+
+
+def test_what_was_added_is_ones_own_and_can_go_again(table, cache, capsys):
+    source = table(SIMPLE)
+    add(source, language="en")
+    assert list_entries().filter(name="my_table")["verified"].to_list() == ["own"]
+    assert dict(show("my_table"))["verified"].startswith("your own: ")
+    with pytest.raises(
+        UserError, match=r"already .* or take it out first with `emosae norms remove my_table`"
+    ):
+        add(source, language="en")
+    assert main(["norms", "remove", "my_table"]) == 0
+    assert "my_table: removed " in capsys.readouterr().out
+    assert [path for path in cache.rglob("*") if path.is_file()] == []
+    assert source.is_file()
+    add(source, language="en")  # the name is free again
+
+
+def test_a_data_set_of_emosaes_stays(cache):
+    with pytest.raises(UserError, match=r"'warriner' belongs to emosae and stays"):
+        remove("warriner")
+    with pytest.raises(UserError, match=r"no data set 'wariner'. Did you mean 'warriner'"):
+        remove("wariner")
+    assert find("warriner").name == "warriner"
 
 
 def test_notes_say_what_was_found_out(table):

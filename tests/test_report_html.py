@@ -261,8 +261,11 @@ def test_hostile_text_is_shown_as_text(tmp_path: Path) -> None:
         assert "$5 &amp; more" in svg
 
 
-def test_the_phantom_is_called_what_it_is(tmp_path: Path, page: Page) -> None:
-    config = manifest(["en"])["config"] | {"model": {"name": "phantom:model"}}
+@pytest.mark.parametrize(
+    "named", [{"model": {"name": "phantom:model"}}, {"model": {"name": "/made/model"}, "preset": "phantom"}]
+)
+def test_the_phantom_is_called_what_it_is(tmp_path: Path, page: Page, named: dict[str, Any]) -> None:
+    config = manifest(["en"])["config"] | named
     text = read_page(draw(make_run(tmp_path / "run", stages=("ratings",), about={"config": config}))).text
     assert "Nothing here is evidence about real language models." in text
     assert "whose emotions were planted" in text
@@ -327,6 +330,25 @@ def test_headline_sentence_holds_score_ceiling_and_valence(page: Page) -> None:
         "0.581 for English words and 0.571 for Chinese words; the raters' own disagreement allows at most "
         "0.752, and valence alone, without a model, reaches 0.614."
     ) in page.text
+
+
+def test_the_headline_of_several_sites_goes_from_the_lowest_to_the_highest(tmp_path: Path) -> None:
+    sites = [SITE, "blocks.5.hook_mlp_out"]
+    run = make_run(tmp_path / "run", sites=sites, stages=("geometry", "ratings"))
+    for name, columns, lift in (("geometry_rsa", ["score"], 0.1), ("ratings_scores", ["r"], -0.2)):
+        path = run / "tables" / f"{name}.parquet"
+        second = pl.when(pl.col("site") == sites[1]).then(lift).otherwise(0.0)
+        pl.read_parquet(path).with_columns(pl.col(columns) + second).write_parquet(path)
+    text = read_page(draw(run)).text
+    assert (
+        "was read at 2 sites: blocks.3.hook_resid_post and blocks.5.hook_mlp_out. Each score above goes"
+        in text
+    )
+    assert "by 0.581 to 0.681; the raters' own disagreement allows at most 0.752" in text
+    assert (
+        "valence with r = 0.521 to 0.721 (raw residual 0.536 to 0.736, ceiling 0.954) and "
+        "arousal with r = 0.362 to 0.562 (raw residual 0.377 to 0.577)."
+    ) in text
 
 
 def test_missing_numbers_are_not_computed(tmp_path: Path) -> None:

@@ -156,6 +156,17 @@ def test_the_empty_plan_is_the_identity(empty: Any) -> None:
     assert applied.clamps.is_empty()
 
 
+def test_the_trace_can_be_read_as_it_grows() -> None:
+    model, sae = build("gpt2"), make_sae("jumprelu")
+    with emosae.steer(model, sae, [emosae.Clamp(7, "set", 2.0)]) as applied:
+        model(input_ids=IDS)
+        first = applied.trace
+        assert applied.trace is first
+        model(input_ids=IDS)
+    assert applied.trace["forward"].to_list() == [0] * len(first) + [1] * len(first)
+    assert applied.trace.head(len(first)).equals(first)
+
+
 @pytest.mark.parametrize("architecture", ["jumprelu", "topk", "transcoder"])
 def test_the_trace_says_what_was_added(architecture: str) -> None:
     model, sae = build("gpt2"), make_sae(architecture, normalize_activations="layer_norm")

@@ -355,15 +355,16 @@ def test_a_plain_pass_never_waits_for_the_length_of_a_static_cache(
         expected = last_logits()
     for module in ("selection", "forward"):
         monkeypatch.setattr(f"emosae.steering.{module}.answers_at_once", lambda _device: False)
-    monkeypatch.setattr("emosae.steering.forward.Forward.first_column", property(_waited))
+    monkeypatch.setattr("emosae.steering.forward.int", _int_that_never_waits, raising=False)
     with emosae.steer(model, sae, CLAMPS, scope=scope, skip_special=special, trace=False):
         found = last_logits()
     assert (found - expected).abs().max() < 1e-5 * expected.abs().max()
     assert (found - last_logits()).abs().max() > 1e-3 * expected.abs().max()
 
 
-def _waited(_forward: Any) -> int:
-    raise AssertionError("asked for a length that lies on the device")
+def _int_that_never_waits(value: Any) -> int:
+    assert not isinstance(value, Tensor), "asked for a length that lies on the device"
+    return int(value)
 
 
 def test_in_a_cuda_graph_only_all_tokens_can_be_steered(monkeypatch: pytest.MonkeyPatch) -> None:

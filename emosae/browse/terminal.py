@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from emosae.concepts import load_concepts
 from emosae.errors import UserError, unknown_name
 from emosae.report.text import clean
 
@@ -40,10 +41,10 @@ def top(words: Sequence[str]) -> None:
     n = _whole(rows[-1]) if rows else _ROWS
     config = _compose([word for word in rest if not word.startswith("top.n=")])
     console = _console()
+    if config.browse.run is None:  # a wrong name shows before the model is opened
+        _check_emotion(emotion, load_concepts(config.concepts.path or config.concepts.name).concepts)
     for site, facts in _facts(config).items():
-        if emotion not in facts.concepts:
-            hint = "They are those of the concept set; concepts=NAME names another."
-            raise unknown_name("emotion", emotion, facts.concepts, hint)
+        _check_emotion(emotion, facts.concepts)
         for language in config.language:
             table = facts.scores.filter((pl.col("concept") == emotion) & (pl.col("language") == language))
             _print_top(console, table.sort("rank").head(n), facts, f"{emotion} in {language} at {site}")
@@ -51,6 +52,12 @@ def top(words: Sequence[str]) -> None:
             console.print(
                 "output score: whether raising it writes the tokens that its decoder row points to."
             )
+
+
+def _check_emotion(emotion: str, known: Iterable[str]) -> None:
+    if emotion not in known:
+        hint = "They are those of the concept set; concepts=NAME names another."
+        raise unknown_name("emotion", emotion, known, hint)
 
 
 def card(words: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ from emosae.lazy import lazily
 if TYPE_CHECKING:
     from emosae.norms.download import fetch
     from emosae.norms.entry import Access, Format, Kind, Layout, Multiword, NormEntry, Script
-    from emosae.norms.intake import add, add_from_words
+    from emosae.norms.intake import add, add_from_words, remove
     from emosae.norms.ratings import Ratings, merge
     from emosae.norms.readers import load_ratings
     from emosae.norms.registry import find, list_entries, show
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _HOME = {
     "add": "intake",
     "add_from_words": "intake",
+    "remove": "intake",
     "Access": "entry",
     "Format": "entry",
     "Kind": "entry",
@@ -55,6 +56,7 @@ __all__ = [
     "load_ratings",
     "load_similarity",
     "merge",
+    "remove",
     "show",
 ]
 

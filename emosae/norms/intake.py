@@ -20,12 +20,12 @@ from emosae.norms.files import digest
 from emosae.norms.headers import guess_columns
 from emosae.norms.look import look_at, say_columns, with_scale
 from emosae.norms.readers import load_ratings
-from emosae.norms.registry import entry_files
+from emosae.norms.registry import entry_files, find, is_own, target_of
 from emosae.norms.scripts import guess_language
 from emosae.norms.sheet import Sheet
 from emosae.paths import cache_root
 
-__all__ = ["add", "add_from_words", "entry_yaml"]
+__all__ = ["add", "add_from_words", "entry_yaml", "remove"]
 
 log = logging.getLogger(__name__)
 
@@ -153,9 +153,9 @@ def _free_name(path: Path, name: str | None) -> str:
         )
     taken = entry_files()
     if made in taken:
+        also = f", or take it out first with `emosae norms remove {made}`" if is_own(made) else ""
         raise UserError(
-            f"There is a data set {made!r} already ({taken[made]}). Choose another name with name=NAME, or "
-            "remove that file first."
+            f"There is a data set {made!r} already ({taken[made]}). Choose another name with name=NAME{also}."
         )
     return made
 
@@ -183,6 +183,32 @@ def _parse_scale(text: str) -> tuple[float, float]:
         raise UserError(f"The scale must be its two ends, got {text!r}. Write scale=1..9 or scale=-3..3.")
     low, high = (float(end.replace("−", "-")) for end in match.groups())
     return low, high
+
+
+def remove(name: str) -> list[Path]:
+    """Take a data set of one's own out of the registry: its entry, and the copy of its file in the cache.
+
+    Args:
+        name: Name of the data set.
+
+    Returns:
+        The files that were removed; the file that was once added stays where it is.
+
+    Raises:
+        UserError: There is no such data set, or it is one that emosae brings.
+    """
+    entry = find(name)
+    if not is_own(name):
+        raise UserError(
+            f"The data set {name!r} belongs to emosae and stays. Only those that you added can go."
+        )
+    conf, data = entry_files()[name], target_of(entry)
+    conf.unlink()  # first: no entry ever points at nothing
+    gone = [conf]
+    if entry.path is None and data.is_file():
+        data.unlink()
+        gone.append(data)
+    return gone
 
 
 def entry_yaml(entry: NormEntry) -> str:

@@ -18,6 +18,7 @@ from emosae.paths import cache_root, conf_dir, data_dirs
 __all__ = [
     "entry_files",
     "find",
+    "is_own",
     "list_entries",
     "next_step",
     "show",
@@ -32,10 +33,15 @@ log = logging.getLogger(__name__)
 def entry_files() -> dict[str, Path]:
     """List the entries by name: the shipped ones and the user's own; of two of one name the user's."""
     shipped = {path.stem: path for path in sorted((conf_dir() / "norms").glob("*.yaml"))}
-    own = {path.stem: path for path in sorted((cache_root() / "conf" / "norms").glob("*.yaml"))}
+    own = {path.stem: path for path in sorted(_own_folder().glob("*.yaml"))}
     for name in shipped.keys() & own.keys():
         log.warning("The data set %s of %s takes the place of the shipped one.", name, own[name])
     return dict(sorted((shipped | own).items()))
+
+
+def is_own(name: str) -> bool:
+    """Whether an entry is one of the user's own."""
+    return (_own_folder() / f"{name}.yaml").is_file()
 
 
 def find(name: str) -> NormEntry:
@@ -57,8 +63,8 @@ def list_entries() -> pl.DataFrame:
         Columns `name`, `kind`, `language`, `words` (concepts, for similarity; null where not known), `access`
         (download: `emosae norms fetch` gets it; page: by hand from a page that is open to anybody; form, licence
         or request: by hand, and that comes first; built in), `here` (yes or no), `verified` (yes or no: the
-        mapping was checked against the real file), `licence`, `path` (empty where not here). Ratings first, by
-        language.
+        mapping was checked against the real file; own: you added it, and its columns were found by looking),
+        `licence`, `path` (empty where not here). Ratings first, by language.
     """
     trees = {folder: list(walk(folder)) for folder in data_dirs()}
     entries = [_read_entry(path) for path in entry_files().values()]
@@ -67,7 +73,8 @@ def list_entries() -> pl.DataFrame:
     for entry in sorted(entries, key=lambda entry: (order.index(entry.kind), entry.language, entry.name)):
         where = locate(entry, trees=trees)
         language = f"{entry.language} ({entry.script.value})" if entry.script else entry.language
-        here, verified = ("yes" if where else "no"), ("yes" if entry.verified else "no")
+        here = "yes" if where else "no"
+        verified = "own" if is_own(entry.name) else "yes" if entry.verified else "no"
         known = (entry.name, entry.kind.value, language, entry.n_words or None, way_in(entry))
         rows.append((*known, here, verified, entry.license, str(where or "")))
     text = ["name", "kind", "language", "access", "here", "verified", "licence", "path"]
@@ -111,10 +118,7 @@ def show(name: str) -> list[tuple[str, str]]:
         ("here", str(where) if where else f"no. {next_step(entry)}"),
         ("scale", "; ".join([scales["valence"], *(f"{d} {s}" for d, s in own.items())]) if ends else ""),
         ("columns", ", ".join(f"{meaning} = {header}" for meaning, header in entry.columns.items())),
-        (
-            "verified",
-            "yes" if entry.verified else "no: nobody has checked this entry against the file itself",
-        ),
+        ("verified", _verified(entry)),
         ("notes", entry.notes),
     ]
     if not is_mapped(entry):
@@ -122,6 +126,12 @@ def show(name: str) -> list[tuple[str, str]]:
             ("reading", "columns were never confirmed: the file is looked at, and what is found is said")
         )
     return [(word, text) for word, text in said if text]
+
+
+def _verified(entry: NormEntry) -> str:
+    if is_own(entry.name):
+        return "your own: its columns were found by looking at the file when it was added, or are as you said"
+    return "yes" if entry.verified else "no: nobody has checked this entry against the file itself"
 
 
 def next_step(entry: NormEntry) -> str:
@@ -154,6 +164,10 @@ def without_address(entry: NormEntry) -> list[str]:
 def target_of(entry: NormEntry) -> Path:
     """Return where an entry's file belongs: in `data/` of the cache."""
     return cache_root() / "data" / entry.file
+
+
+def _own_folder() -> Path:
+    return cache_root() / "conf" / "norms"
 
 
 def _read_entry(path: Path) -> NormEntry:

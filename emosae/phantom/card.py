@@ -32,12 +32,15 @@ def detected(figures: dict[str, Any], language: str, sae: str, key: str = "auroc
 
 
 def steered_well(steering: dict[str, Any]) -> list[str]:
-    """Return the emotions that reach 80 % within the bounds of fluency in both languages."""
+    """Return the emotions that reach 80 %, random features at most 10 %, within the bounds of fluency, in both."""
     parts = [steering[language] for language in _LANGUAGES]
     return [
         name
         for name in steering["dose"]
-        if all(part["rate"][name] >= 0.8 and part["fluent"][name] for part in parts)
+        if all(
+            part["rate"][name] >= 0.8 and part["random_rate"][name] <= 0.1 and part["fluent"][name]
+            for part in parts
+        )
     ]
 
 
@@ -141,12 +144,13 @@ def _steering_rows(steering: dict[str, Any]) -> list[str]:
     def cells(value: Any) -> list[str]:
         return [value(part) for part in parts]
 
+    n_draws = len(next(iter(parts[0]["random_draws"].values())))
     rate = cells(lambda p: f"{sum(v >= 0.8 for v in p['rate'].values())} of 27")
     return [
         _row("emotions to which at least 80 % of the openings turn", *rate, "24 of 27"),
         _row("mean rate", *cells(lambda p: f"{np.mean(list(p['rate'].values())):.3f}"), ""),
         _row(
-            "mean rate of random features of the same size and norm",
+            f"mean rate of random features of the same size and norm, {n_draws} draws",
             *cells(lambda p: f"{np.mean(list(p['random_rate'].values())):.3f}"), "at most .10",
         ),
         _row(
@@ -154,8 +158,8 @@ def _steering_rows(steering: dict[str, Any]) -> list[str]:
             *cells(lambda p: f"{sum(p['fluent'].values())} of 27"), "",
         ),
         _row(
-            "largest rate of random features, of 27 emotions",
-            *cells(lambda p: f"{max(p['random_rate'].values()):.2f}"), "",
+            "largest rate of random features, of 27 emotions (in one draw)",
+            *cells(lambda p: f"{max(p['random_rate'].values()):.2f} ({_largest_draw(p):.2f})"), "at most .10",
         ),
         _row(
             "perplexity under the unsteered model over unsteered text's, median",
@@ -170,6 +174,10 @@ def _steering_rows(steering: dict[str, Any]) -> list[str]:
             *cells(lambda p: f"{p['shuffled_n_at_0.8']:.0f}"), "",
         ),
     ]  # fmt: skip
+
+
+def _largest_draw(part: dict[str, Any]) -> float:
+    return max(rate for draws in part["random_draws"].values() for rate in draws)
 
 
 def card(training: dict[str, Any], figures: dict[str, Any], steering: dict[str, Any]) -> str:

@@ -34,6 +34,8 @@ __all__ = ["dose_scores", "flow", "lasting", "measure_steering", "summary"]
 _LOG = logging.getLogger(__name__)
 DOSES = (1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 2.75)
 """The first and the last are not offered: they show what holds beside those that are."""
+N_RANDOM = 5
+"""Draws of random features: one alone may happen to carry an emotion."""
 SHARED = (1.0, 0.75, 0.5)
 """How much of what all emotions share the sets that are offered keep."""
 
@@ -144,7 +146,7 @@ def measure_steering(
     }
     dose = {name: offered_doses[k] for name, (_, k) in best.items()}
     sets = {name: offered[i][name].times(offered_doses[k]) for name, (i, k) in best.items()}
-    random = random_like(sets, decoder, live, seed)
+    random = [random_like(sets, decoder, live, seed + draw) for draw in range(N_RANDOM)]
     figures: dict[str, Any] = {
         "sae": sae_name, "n_features": n_features, "n_openings": n, "dose": dose,
         "shared": {name: SHARED[i] for name, (i, _) in best.items()},
@@ -154,12 +156,17 @@ def measure_steering(
         openings = neutral_openings(layout, n, "openings/report", seed)
         plain = flow(model, tokenizer, openings, continuations(model, tokenizer, openings, seed=seed + 1))
         texts = steered(model, tokenizer, sae, sets, openings, 1.0, seed + 1)
-        control = steered(model, tokenizer, sae, random, openings, 1.0, seed + 1)
+        controls = [
+            _rates(classifier, steered(model, tokenizer, sae, drawn, openings, 1.0, seed + 1))
+            for drawn in random
+        ]
+        of_draws = {name: [each[name] for each in controls] for name in names}
         flows = {name: flow(model, tokenizer, openings, own) for name, own in texts.items()}
         told = _expressed(classifier, texts)
         figures[layout.value] = {
             "rate": _rates(classifier, texts),
-            "random_rate": _rates(classifier, control),
+            "random_rate": {name: float(np.mean(each)) for name, each in of_draws.items()},
+            "random_draws": of_draws,
             "shuffled_n_at_0.8": _shuffled_count(told, names, classifier.classes, seed),
             "unsteered": asdict(plain),
             "perplexity_ratio": {k: v.perplexity / plain.perplexity for k, v in flows.items()},

@@ -69,8 +69,9 @@ class Run:
 
     @property
     def is_phantom(self) -> bool:
-        """Whether the model is the embedded test body."""
-        return str(part(self.config, "model").get("name", "")).startswith("phantom:")
+        """Whether the model is the embedded test body, or one made by its recipe and studied by its preset."""
+        named = str(part(self.config, "model").get("name", "")).startswith("phantom:")
+        return named or self.config.get("preset") == "phantom"
 
     @property
     def voice(self) -> Voice:

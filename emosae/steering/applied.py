@@ -78,6 +78,7 @@ class Applied:
         self._fingerprints = [sae.fingerprint for sae in saes]
         self._limit = TRACE_LIMIT if trace else 0
         self._entries: list[_Entry] = []
+        self._told, self._n_told = pl.DataFrame(schema=_TRACE_SCHEMA), 0  # entries that were made a table
         self._untraced = 0
         self._any: Tensor | bool = False
         self._overflow: Tensor | None = None
@@ -118,8 +119,10 @@ class Applied:
         what was added for that feature alone. A token that is computed twice (without a cache, or as a draft that was
         refused) is there twice.
         """
-        parts = [self._lines(entry) for entry in self._entries]
-        return pl.concat(parts) if parts else pl.DataFrame(schema=_TRACE_SCHEMA)
+        new = [self._lines(entry) for entry in self._entries[self._n_told :]]
+        if new:
+            self._told, self._n_told = pl.concat([self._told, *new]), len(self._entries)
+        return self._told
 
     @property
     def untraced(self) -> int:

@@ -101,8 +101,11 @@ class Forward:
         """Where the tokens are padding; None if none are."""
         if self.mask is None:
             return None
-        if isinstance(self.past, Tensor):
-            return ~self.mask.index_select(1, self.columns())
+        if isinstance(
+            self.past, Tensor
+        ):  # what a short mask does not cover is padding, as transformers has it
+            columns, width = self.columns(), self.mask.shape[1]
+            return ~self.mask.index_select(1, columns.clamp(max=width - 1)) | (columns >= width)
         return ~self.mask[:, self.past : self.past + self.n_tokens]
 
     def before_boundary(self, earlier: int) -> Bool[Tensor, "rows tokens"] | bool:
@@ -192,7 +195,7 @@ class CallReader:
             )
         n_rows, n_tokens = shown.shape[:2]
         cache = given.get("past_key_values")
-        past = 0 if cache is None else _past(cache.get_seq_length())
+        past = 0 if cache is None else _past(cache.get_seq_length(), shown.device)
         own = call is not None and call.ready
         mask = given.get("attention_mask")
         if own:
@@ -214,10 +217,10 @@ class CallReader:
         )
 
 
-def _past(length: Any) -> int | Tensor:
+def _past(length: Any, device: torch.device) -> int | Tensor:
     """Read a cache's length; on an accelerator as it is now, without waiting for it: the pass will count on."""
     if isinstance(length, Tensor) and not answers_at_once(length.device):
-        return length.clone()
+        return length.to(device, copy=True)
     return int(length)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from typing import Any
+
 from emosae.report.names import language_name, readable
 from emosae.report.sections.data_sets import scores_by_data_set
 from emosae.report.sections.likeness import likeness
@@ -15,25 +18,29 @@ __all__ = ["sentences"]
 
 
 def sentences(run: Run) -> list[str]:
-    """Say what the numbers of a run say; nothing where it holds no score."""
+    """Say what the numbers of a run say; nothing where it holds no score. Of several sites, from which to which."""
     name = "the phantom" if run.is_phantom else _name(run)
+
+    def of(stage: str) -> list[Stage]:
+        return [stages[stage] for stages in run.stages.values() if stage in stages]
+
+    said = [*_of_space(name, run, of("geometry")), *_of_ratings(run, of("ratings"))]
     if len(run.stages) > 1:
         sites = [shorten(site, 60) for site in run.stages]
-        return [
-            f"{name[0].upper()}{name[1:]} was read at {len(sites)} sites: {', '.join(sites[:-1])} and {sites[-1]}. The "
-            "table below holds the scores of each beside their baselines.",
-            *(
-                line
-                for site, stages in run.stages.items()
-                for line in steering_sentences(f"{name} at {shorten(site, 60)}", stages.get("steer"))
-            ),
-        ]
-    stages = next(iter(run.stages.values()), {})
-    return [
-        *_of_space(name, run, stages.get("geometry")),
-        *_of_ratings(run, stages.get("ratings")),
-        *steering_sentences(name, stages.get("steer")),
-    ]
+        read = f"{name[0].upper()}{name[1:]} was read at {len(sites)} sites: {', '.join(sites[:-1])} and {sites[-1]}."
+        ranges = " Each score above goes from the lowest of them to the highest." if said else ""
+        said.append(f"{read}{ranges} The table holds the scores of each beside their baselines.")
+    for site, stages in run.stages.items():
+        steered = f"{name} at {shorten(site, 60)}" if len(run.stages) > 1 else name
+        said += steering_sentences(steered, stages.get("steer"))
+    return said
+
+
+def _span(values: Iterable[object]) -> str:
+    """Write the lowest and the highest of some numbers, or the one that they all are."""
+    found = sorted(value for each in values if (value := finite(each)) is not None)
+    ends = list(dict.fromkeys(map(number, found[:1] + found[-1:])))
+    return " to ".join(ends)
 
 
 def _name(run: Run) -> str:
@@ -41,18 +48,21 @@ def _name(run: Run) -> str:
     return shorten(named, 60)
 
 
-def _of_space(name: str, run: Run, stage: Stage | None) -> list[str]:
-    known = [own for own in likeness(run, stage) if finite(own.row["score"]) is not None]
-    if stage is None or not known:
+def _of_space(name: str, run: Run, stages: Sequence[Stage]) -> list[str]:
+    known = [own for stage in stages for own in likeness(run, stage) if finite(own.row["score"]) is not None]
+    if not known:
         return []
     first = known[0]
     n = first.row.get("n_concepts")
+    by_language: dict[str, list[object]] = {}
+    for own in known:
+        by_language.setdefault(own.language, []).append(own.row["score"])
     scores = [
-        number(own.row["score"]) + (f" for {language_name(own.language)} words" if own.language else "")
-        for own in known
+        _span(values) + (f" for {language_name(language)} words" if language else "")
+        for language, values in by_language.items()
     ]
     what = f"{count(n)} emotions" if n else "emotions"
-    whom = "a single rater's view" if several_raters(stage) else run.voice.judgements
+    whom = "a single rater's view" if several_raters(stages[0]) else run.voice.judgements
     text = f"The features of {name} place {what} in a way that agrees with {whom} by {' and '.join(scores)}"
     if first.ceiling:
         text += f"; the raters' own disagreement allows at most {number(first.ceiling[1])}"
@@ -61,25 +71,28 @@ def _of_space(name: str, run: Run, stage: Stage | None) -> list[str]:
     return [text + end]
 
 
-def _of_ratings(run: Run, stage: Stage | None) -> list[str]:
+def _of_ratings(run: Run, stages: Sequence[Stage]) -> list[str]:
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}  # by data set and language, from all sites
+    for stage in stages:
+        for name, scores in scores_by_data_set(stage):
+            for row in scores.iter_rows(named=True):
+                found.setdefault((name, row["language"]), []).append(row)
     texts = []
-    for name, scores in scores_by_data_set(stage):
-        rows = [row for row in scores.iter_rows(named=True) if finite(row["r"]) is not None]
-        own = [row for row in rows if row["predictor"] == "features"]
+    for (name, language), rows in found.items():
+        own = [row for row in rows if row["predictor"] == "features" and finite(row["r"]) is not None]
         parts = []
-        for row in own:
-            beside = [
-                f"{readable(other['predictor'])} {number(other['r'])}"
-                for other in rows
-                if (other["target"], other["predictor"]) == (row["target"], "residual")
-            ]
-            if finite(row.get("ceiling")) is not None:
-                beside.append(f"ceiling {number(row['ceiling'])}")
-            also = f" ({', '.join(beside)})" if beside else ""
-            parts.append(f"{row['target']} with r = {number(row['r'])}{also}")
+        for target in dict.fromkeys(row["target"] for row in own):
+            r = {
+                each: _span(row["r"] for row in rows if (row["target"], row["predictor"]) == (target, each))
+                for each in ("features", "residual")
+            }
+            ceiling = _span(row.get("ceiling") for row in own if row["target"] == target)
+            beside = {readable("residual"): r["residual"], "ceiling": ceiling}
+            also = ", ".join(f"{what} {value}" for what, value in beside.items() if value)
+            parts.append(f"{target} with r = {r['features']}{f' ({also})' if also else ''}")
         if own:
             n = own[0].get("n_words")
-            words = f"{language_name(own[0]['language'])} words"
+            words = f"{language_name(language)} words"
             words = f"{count(n)} {words}" if n else words
             words += f" in {name}" if name else ""
             whose = run.voice.ratings
