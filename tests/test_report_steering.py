@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
@@ -12,6 +13,8 @@ from report_cases import SITE, Page, make_run, manifest, read_page
 
 from emosae.artifacts import save_result
 from emosae.report import draw
+from emosae.report.sections import steering_texts
+from emosae.report.source import Run, Stage
 from emosae.steering.evaluation import SteeringResult
 from emosae.steering.evaluation.necessity import NECESSITY_SCHEMA
 from emosae.steering.evaluation.sense import SENSE_SCHEMA
@@ -218,3 +221,21 @@ def test_a_run_that_did_not_steer_says_nothing_of_it(tmp_path: Path) -> None:
     assert "Steering" not in text
     assert "Clamping" not in text
     assert "AxBench" not in text
+
+
+def test_emotions_that_are_expressed_as_often_stand_in_the_tables_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    others = ["fear", "love", "pride", "awe", "grief", "relief", "disgust", "boredom"]
+    rows = [
+        {"method": "m", "language": "en", "intended": "joy", "expressed": name, "share": 0.125}
+        for name in others
+    ]
+    columns: list[list[str]] = []
+    monkeypatch.setattr(
+        steering_texts, "draw_heatmaps", lambda _matrices, _rows, names, **_: columns.append(names)
+    )
+    stage = Stage(tables={"expressed": pl.DataFrame(rows)}, values={"main": "m"})
+    run = Run(folder=Path(), manifest={"config": {"language": ["en"]}}, stages={})
+    steering_texts.expressed_blocks(run, stage, SimpleNamespace(add=lambda *_args, **_options: None))  # type: ignore[arg-type]
+    assert columns == [["joy", *others, "none"]]

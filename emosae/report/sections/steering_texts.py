@@ -25,7 +25,8 @@ def expressed_blocks(run: Run, stage: Stage, canvas: Canvas) -> list[Block]:
     if own.is_empty():
         return []
     rows = own["intended"].unique(maintain_order=True).to_list()
-    told = own.group_by("expressed").agg(pl.col("share").sum()).sort("share", descending=True)["expressed"]
+    shares = own.group_by("expressed", maintain_order=True).agg(pl.col("share").sum())
+    told = shares.sort("share", descending=True, maintain_order=True)["expressed"]
     others = [name for name in told if name not in rows and name != "none"]
     columns = [*rows, *others[:8], *(["other"] if len(others) > 8 else []), "none"]
     matrices = {}
