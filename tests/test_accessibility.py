@@ -7,7 +7,6 @@ another folder that holds axe.min.js.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,6 @@ from emosae.report import draw
 
 pytestmark = pytest.mark.browser
 ROOT = Path(__file__).resolve().parent.parent
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 FAULTS = {"serious", "critical"}
 
 
@@ -42,42 +40,36 @@ def axe() -> str:
 
 
 @pytest.fixture(scope="module")
-def faults(axe: str) -> Iterator[Callable[..., list[str]]]:
+def faults(axe: str, chromium: Any) -> Callable[..., list[str]]:
     """Open a page and list what axe-core calls serious or critical."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    if CHROMIUM is None:
-        pytest.skip("needs Chromium")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
 
-        def look(
-            address: str,
-            ready: str | None = None,
-            act: Callable[[Any], None] = lambda _page: None,
-            *,
-            size: str,
-            scheme: str,
-        ) -> list[str]:
-            # the pages allow no foreign script, which axe-core is
-            context = browser.new_context(viewport=SIZES[size], color_scheme=scheme, bypass_csp=True)
-            page = context.new_page()
-            page.goto(address)
-            if ready:
-                page.wait_for_function(ready)
-            act(page)
-            page.evaluate(axe)
-            found: dict[str, Any] = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
-            context.close()
-            assert len(found["passes"]) > 20  # it did look
-            return [
-                f"{each['id']} ({each['impact']}): {node['target']} {node.get('failureSummary', '')}"
-                for each in found["violations"]
-                for node in each["nodes"]
-                if each["impact"] in FAULTS
-            ]
+    def look(
+        address: str,
+        ready: str | None = None,
+        act: Callable[[Any], None] = lambda _page: None,
+        *,
+        size: str,
+        scheme: str,
+    ) -> list[str]:
+        # the pages allow no foreign script, which axe-core is
+        context = chromium.new_context(viewport=SIZES[size], color_scheme=scheme, bypass_csp=True)
+        page = context.new_page()
+        page.goto(address)
+        if ready:
+            page.wait_for_function(ready)
+        act(page)
+        page.evaluate(axe)
+        found: dict[str, Any] = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
+        context.close()
+        assert len(found["passes"]) > 20  # it did look
+        return [
+            f"{each['id']} ({each['impact']}): {node['target']} {node.get('failureSummary', '')}"
+            for each in found["violations"]
+            for node in each["nodes"]
+            if each["impact"] in FAULTS
+        ]
 
-        yield look
-        browser.close()
+    return look
 
 
 @pytest.fixture(scope="module")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from test_browse_page import CHROMIUM, READY, SIZES, facts, hostile_sites
+from test_browse_page import READY, SIZES, facts, hostile_sites
 
 from emosae.browse import BrowseConfig
 from emosae.browse.facts import Facts
@@ -42,17 +41,6 @@ def test_what_is_too_much_is_refused_with_what_to_do() -> None:
         choose_cards(sizes(10), {"site0": Facts()}, "selected")
     with pytest.raises(UserError, match=r"browse\.one_file"):
         BrowseConfig(one_file="some")
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    if CHROMIUM is None:
-        pytest.skip("needs Chromium")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.mark.browser

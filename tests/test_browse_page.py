@@ -23,7 +23,6 @@ from emosae.browse.facts import Facts
 from emosae.browse.site import About, write_site
 
 pytestmark = pytest.mark.browser
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 CONFIG = BrowseConfig(contexts=5, examples=2, context_tokens=40, logit_lens=4, neighbours=3, tokens=None)
 SIZES = {"wide": {"width": 1440, "height": 900}, "narrow": {"width": 390, "height": 844}}
 READY = "() => document.body.dataset.ready === 'yes'"
@@ -78,18 +77,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sites, about = hostile_sites()
     write_site(root, sites, about)
     return root
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    """The system's Chromium; nothing is downloaded."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    if CHROMIUM is None:
-        pytest.skip("needs Chromium")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

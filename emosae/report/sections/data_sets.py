@@ -10,7 +10,7 @@ from emosae.report.bars import Bar, Panel, draw_bars
 from emosae.report.names import language_name, role
 from emosae.report.page import Block, Canvas, Column, FigureBlock, Paragraph, Table
 from emosae.report.sections.ratings_names import cells_of, predictor_name, score_of
-from emosae.report.sections.wording import interval_name
+from emosae.report.sections.wording import bars_in_words, interval_name
 from emosae.report.source import Run, Stage
 from emosae.report.tables import finite, known
 from emosae.report.text import count, interval, number, shorten
@@ -110,10 +110,7 @@ def _figure(run: Run, parts: Sequence[tuple[str, pl.DataFrame]], canvas: Canvas)
             "words. Their words differ in number and kind, so a higher bar need not mean better ratings. 0 is what a "
             "prediction that knows nothing gives."
         ),
-        alt="; ".join(
-            f"{panel.title}: " + ", ".join(f"{bar.name} {number(bar.value)}" for bar in panel.bars)
-            for panel in panels
-        ),
+        alt=bars_in_words(panels),
     )
 
 

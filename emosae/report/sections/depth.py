@@ -19,7 +19,7 @@ from emosae.report.sections.likeness import (
     space_role,
 )
 from emosae.report.sections.space import FEATURES, several_raters
-from emosae.report.sections.wording import counted, interval_name, range_of
+from emosae.report.sections.wording import counted, curves_in_words, interval_name, range_of
 from emosae.report.source import Run
 from emosae.report.tables import finite
 from emosae.report.text import interval, number, p_value, shorten
@@ -120,11 +120,7 @@ def _geometry(
             "same sites. 0 is what emotions in random order give on average. The ring marks the highest site of the "
             "features; the highest of several is too high by choice, so its p is corrected below."
         ),
-        alt="; ".join(
-            f"{panel.title}: "
-            + ", ".join(f"{c.name} {' to '.join(number(y) for y in c.y)}" for c in panel.curves)
-            for panel in panels
-        ),
+        alt=curves_in_words(panels),
     )
     said = [Paragraph(text) for text in _best(run, table)]
     return [figure, *said, _table(run, table, order)]

@@ -10,11 +10,12 @@ import polars as pl
 from emosae.report.heatmaps import draw_heatmaps
 from emosae.report.names import order_names, readable, role, split_language
 from emosae.report.page import Block, Canvas, Column, Table
+from emosae.report.sections.likeness import LIKENESS_COLUMNS, likeness_cells
 from emosae.report.sections.space import FEATURES
 from emosae.report.sections.wording import range_of
 from emosae.report.source import Run
 from emosae.report.tables import finite
-from emosae.report.text import count, interval, number, p_value, shorten
+from emosae.report.text import number, shorten
 
 __all__ = ["layer_blocks"]
 
@@ -99,10 +100,7 @@ def _table(run: Run, table: pl.DataFrame, spaces: list[str], order: list[str]) -
                     readable(space, run.languages),
                     shorten(row["site_a"], 50),
                     shorten(row["site_b"], 50),
-                    number(row["score"]),
-                    interval(row.get("ci_low"), row.get("ci_high")),
-                    p_value(row.get("p")),
-                    count(row.get("n_concepts")),
+                    *likeness_cells(row),
                 ]
             )
     return Table(
@@ -111,10 +109,7 @@ def _table(run: Run, table: pl.DataFrame, spaces: list[str], order: list[str]) -
             Column("Space", False),
             Column("Site", False),
             Column("Other site", False),
-            Column("likeness"),
-            Column("interval"),
-            Column("p"),
-            Column("emotions"),
+            *LIKENESS_COLUMNS,
         ],
         rows=cells,
         marked=frozenset(marked),

@@ -14,10 +14,9 @@ from emosae.report.sections.data_sets import scores_by_data_set
 from emosae.report.sections.likeness import ROLE_ORDER
 from emosae.report.sections.ratings_names import cells_of, predictor_name, score_of
 from emosae.report.sections.space import FEATURES
-from emosae.report.sections.wording import interval_name, range_of
+from emosae.report.sections.wording import curves_in_words, interval_name, range_of
 from emosae.report.source import Run
 from emosae.report.tables import finite
-from emosae.report.text import number
 
 __all__ = ["rating_curves"]
 
@@ -86,11 +85,7 @@ def rating_curves(
                 "knows nothing gives. The static embedding is the same at every site. No correction was made for "
                 "choosing a site here, so do not report the highest as if it had been the only one."
             ),
-            alt="; ".join(
-                f"{panel.title}: "
-                + ", ".join(f"{c.name} {' to '.join(number(y) for y in c.y)}" for c in panel.curves)
-                for panel in panels
-            ),
+            alt=curves_in_words(panels),
         )
     ]
 

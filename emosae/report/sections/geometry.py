@@ -26,7 +26,7 @@ from emosae.report.sections.likeness import (
 from emosae.report.sections.other_runs import other_runs_blocks
 from emosae.report.sections.raters import raters_blocks
 from emosae.report.sections.space import emotion_maps, rdm_pair, several_raters
-from emosae.report.sections.wording import counted, interval_name
+from emosae.report.sections.wording import bars_in_words, counted, interval_name
 from emosae.report.source import Run, Stage
 from emosae.report.tables import finite
 from emosae.report.text import count, interval, number, p_value
@@ -139,10 +139,7 @@ def _bars(run: Run, stage: Stage, canvas: Canvas) -> Block:
         ),
         title=f"Likeness of each space to {run.voice.judgements}",
         caption=_bars_caption(rows, len(panels) > 1, any(panel.ceiling for panel in panels)),
-        alt="; ".join(
-            f"{panel.title}: " + ", ".join(f"{bar.name} {number(bar.value)}" for bar in panel.bars)
-            for panel in panels
-        ),
+        alt=bars_in_words(panels),
     )
 
 

@@ -13,7 +13,7 @@ from emosae.report.names import readable, split_language
 from emosae.report.page import Block, Canvas, Column, Paragraph, Table
 from emosae.report.sections.likeness import headline_rows, in_order, raters_ceiling, space_role
 from emosae.report.sections.space import FEATURES, human_attributes
-from emosae.report.sections.wording import counted, range_of
+from emosae.report.sections.wording import bars_in_words, counted, range_of
 from emosae.report.source import Run, Stage, part
 from emosae.report.tables import finite, known
 from emosae.report.text import concept_name, count, interval, number, p_value
@@ -95,11 +95,7 @@ def _figure(run: Run, stage: Stage, rows: list[Row], canvas: Canvas) -> Block:
             + "A loss that is no lower than the diamond says that the features hold nothing of these labels that a "
             "network could not make up."
         ),
-        alt="; ".join(
-            f"{panel.title}: "
-            + ", ".join(f"{bar.name} {number(bar.value)}, shuffled {number(bar.mark)}" for bar in panel.bars)
-            for panel in panels
-        ),
+        alt=bars_in_words(panels, mark="shuffled"),
     )
 
 

@@ -10,11 +10,14 @@ import polars as pl
 
 from emosae.report.bars import Role
 from emosae.report.names import order_names, readable, role, split_language
+from emosae.report.page import Column
 from emosae.report.sections.space import FEATURES
 from emosae.report.source import Run, Stage
 from emosae.report.tables import finite
+from emosae.report.text import count, interval, number, p_value
 
 __all__ = [
+    "LIKENESS_COLUMNS",
     "NEEDED",
     "ROLE_ORDER",
     "Likeness",
@@ -22,12 +25,15 @@ __all__ = [
     "headline_rows",
     "in_order",
     "likeness",
+    "likeness_cells",
     "raters_ceiling",
     "space_role",
 ]
 
 NEEDED = ("space", "comparator", "score")
 ROLE_ORDER = ("features", "subset", "baseline", "control", "human")
+LIKENESS_COLUMNS = (Column("likeness"), Column("interval"), Column("p"), Column("emotions"))
+"""Columns of `likeness_cells`."""
 _ROLES: Mapping[str, Role] = {"baseline": "baseline", "control": "control", "attribute": "human"}
 
 
@@ -119,3 +125,13 @@ def draws_range(row: Mapping[str, Any]) -> tuple[float, float] | None:
     """Return between which scores the single random sets of a row lie, None for what is no such row."""
     low, high = finite(row.get("draws_low")), finite(row.get("draws_high"))
     return None if low is None or high is None else (low, high)
+
+
+def likeness_cells(row: Mapping[str, Any]) -> list[str]:
+    """Write how like two spaces are: score, interval, p and the number of emotions."""
+    return [
+        number(row["score"]),
+        interval(row.get("ci_low"), row.get("ci_high")),
+        p_value(row.get("p")),
+        count(row.get("n_concepts")),
+    ]

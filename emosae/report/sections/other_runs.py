@@ -11,12 +11,12 @@ import polars as pl
 from emosae.report.bars import Bar, Panel, draw_bars
 from emosae.report.names import language_name, order_names, readable, role, split_language
 from emosae.report.page import Block, Canvas, Column, Paragraph, Table
-from emosae.report.sections.likeness import ROLE_ORDER
+from emosae.report.sections.likeness import LIKENESS_COLUMNS, ROLE_ORDER, likeness_cells
 from emosae.report.sections.space import FEATURES
-from emosae.report.sections.wording import interval_name, range_of
+from emosae.report.sections.wording import bars_in_words, interval_name, range_of
 from emosae.report.source import Run, Stage
 from emosae.report.tables import finite
-from emosae.report.text import count, interval, number, p_value, shorten
+from emosae.report.text import interval, number, p_value, shorten
 
 __all__ = ["other_runs_blocks"]
 
@@ -120,10 +120,7 @@ def _figure(run: Run, places: Mapping[str, list[Row]], canvas: Canvas) -> Block:
                 else "No ceiling is drawn: the raters' disagreement bounds no likeness between two models."
             )
         ),
-        alt="; ".join(
-            f"{panel.title}: " + ", ".join(f"{bar.name} {number(bar.value)}" for bar in panel.bars)
-            for panel in panels
-        ),
+        alt=bars_in_words(panels),
     )
 
 
@@ -161,10 +158,7 @@ def _table(run: Run, places: Mapping[str, list[Row]]) -> Table:
                 [
                     _name(row, run),
                     name,
-                    number(row["score"]),
-                    interval(row.get("ci_low"), row.get("ci_high")),
-                    p_value(row.get("p")),
-                    count(row.get("n_concepts")),
+                    *likeness_cells(row),
                 ]
             )
     return Table(
@@ -173,10 +167,7 @@ def _table(run: Run, places: Mapping[str, list[Row]]) -> Table:
         columns=[
             Column("Space", False),
             Column("Other run", False),
-            Column("likeness"),
-            Column("interval"),
-            Column("p"),
-            Column("emotions"),
+            *LIKENESS_COLUMNS,
         ],
         rows=cells,
         marked=frozenset(marked),

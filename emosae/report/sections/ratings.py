@@ -20,7 +20,7 @@ from emosae.report.sections.ratings_tables import (
     strongest_features,
 )
 from emosae.report.sections.ratings_transfer import transfer_blocks
-from emosae.report.sections.wording import interval_name, range_of
+from emosae.report.sections.wording import bars_in_words, interval_name, range_of
 from emosae.report.source import Run, Stage, part
 from emosae.report.tables import finite
 from emosae.report.text import count, interval, number, shorten
@@ -209,9 +209,5 @@ def _bars(run: Run, scores: pl.DataFrame, canvas: Canvas, data_sets: Mapping[str
             "add to it. 0 is what a prediction that knows nothing gives; the matched control is as many features from "
             "outside the emotion space."
         ),
-        alt="Correlations with ratings: "
-        + "; ".join(
-            f"{panel.title}: " + ", ".join(f"{bar.name} {number(bar.value)}" for bar in panel.bars)
-            for panel in panels
-        ),
+        alt="Correlations with ratings: " + bars_in_words(panels),
     )

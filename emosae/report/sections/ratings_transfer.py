@@ -10,7 +10,7 @@ from emosae.report.bars import Bar, Panel, draw_bars
 from emosae.report.names import language_name, order_names, role
 from emosae.report.page import Block, Canvas, Column, Listing, Paragraph, Table
 from emosae.report.sections.ratings_names import main_predictor, predictor_name
-from emosae.report.sections.wording import interval_name, range_of
+from emosae.report.sections.wording import bars_in_words, interval_name, range_of
 from emosae.report.source import Run, Stage
 from emosae.report.tables import finite
 from emosae.report.text import interval, number, p_value
@@ -72,11 +72,7 @@ def _figure(run: Run, table: pl.DataFrame, canvas: Canvas) -> list[Block]:
                 "tested on; the diamond is the model of that language itself on the same words and folds, which is as "
                 "far as transfer can be hoped to go. 0 is what a prediction that knows nothing gives."
             ),
-            alt="; ".join(
-                f"{panel.title}: "
-                + ", ".join(f"{bar.name} {number(bar.value)}, own {number(bar.mark)}" for bar in panel.bars)
-                for panel in panels
-            ),
+            alt=bars_in_words(panels, mark="own"),
         )
     ]
 

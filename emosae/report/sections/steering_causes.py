@@ -10,6 +10,7 @@ from emosae.report.heatmaps import draw_heatmaps
 from emosae.report.names import language_name
 from emosae.report.page import Block, Canvas, Column, Paragraph, Table
 from emosae.report.sections.steering_names import set_name
+from emosae.report.sections.wording import bars_in_words
 from emosae.report.source import Run, Stage
 from emosae.report.tables import finite
 from emosae.report.text import concept_name, interval, number
@@ -51,10 +52,7 @@ def transfer_blocks(run: Run, stage: Stage, canvas: Canvas) -> list[Block]:
         caption="Features chosen from one language alone, clamped while each language is written: the same emotions, "
         "openings and doses for every set, each set with the same push. A language alone: features that no other "
         "language chooses. Matched control: features of like density and activation that no emotion selects.",
-        alt="; ".join(
-            f"{panel.title}: {', '.join(f'{bar.name} {number(bar.value, 2)}' for bar in panel.bars)}"
-            for panel in panels
-        ),
+        alt=bars_in_words(panels, 2),
     )
     rows = [
         [

@@ -8,7 +8,7 @@ from emosae.report.bars import Bar, Panel, draw_bars
 from emosae.report.names import language_name
 from emosae.report.page import Block, Canvas, Column, Table
 from emosae.report.sections.steering_names import METHODS, method_name, set_name
-from emosae.report.sections.wording import range_of
+from emosae.report.sections.wording import bars_in_words, range_of
 from emosae.report.source import Run, Stage
 from emosae.report.tables import finite
 from emosae.report.text import concept_name, count, interval, number
@@ -61,10 +61,7 @@ def sense_blocks(run: Run, stage: Stage, canvas: Canvas) -> list[Block]:
         "emotions. A passage in which a word of its emotion stands is left out"
         + (f" (at most {count(left)} of one emotion)" if left else "")
         + ". Matched control: features of like density and activation that no emotion selects.",
-        alt="; ".join(
-            f"{panel.title}: {', '.join(f'{bar.name} {number(bar.value, 2)}' for bar in panel.bars)}"
-            for panel in panels
-        ),
+        alt=bars_in_words(panels, 2),
     )
     rows = [
         [

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from emosae.report.source import Run, part
-from emosae.report.text import MINUS, count
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-__all__ = ["counted", "interval_name", "minus", "range_of"]
+from emosae.report.source import Run, part
+from emosae.report.text import MINUS, count, number
+
+if TYPE_CHECKING:
+    from emosae.report.bars import Bar, Panel
+    from emosae.report.curves import CurvePanel
+
+__all__ = ["bars_in_words", "counted", "curves_in_words", "interval_name", "minus", "range_of"]
 
 
 def interval_name(run: Run, stage: str, over: str) -> str:
@@ -50,3 +57,34 @@ def range_of(numbers: list[int], noun: str, nouns: str = "") -> str:
 def minus(a: str, b: str) -> str:
     """Return a difference as a label."""
     return f"{a} {MINUS} {b}"
+
+
+def bars_in_words(panels: Sequence[Panel], digits: int = 3, mark: str = "") -> str:
+    """Say what bars show, for those who do not see them.
+
+    Args:
+        panels: The panels.
+        digits: Decimals of a value.
+        mark: What the bars' marks are called; empty leaves them out.
+
+    Example:
+        >>> from emosae.report.bars import Bar, Panel
+        >>> bars_in_words([Panel(title="Joy", bars=[Bar(name="a", role="features", value=0.5)], axis="r")], 2)
+        'Joy: a 0.50'
+    """
+
+    def said(bar: Bar) -> str:
+        return f"{bar.name} {number(bar.value, digits)}" + (
+            f", {mark} {number(bar.mark, digits)}" if mark else ""
+        )
+
+    return "; ".join(f"{panel.title}: {', '.join(map(said, panel.bars))}" for panel in panels)
+
+
+def curves_in_words(panels: Sequence[CurvePanel]) -> str:
+    """Say what curves show, point by point."""
+    return "; ".join(
+        f"{panel.title}: "
+        + ", ".join(f"{curve.name} {' to '.join(map(number, curve.y))}" for curve in panel.curves)
+        for panel in panels
+    )
